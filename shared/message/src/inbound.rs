@@ -1,0 +1,116 @@
+//! What comes in.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Conversation, Timestamp};
+
+/// One message or event of a person: verified, claimed and numbered by a webhook function, and on its way to
+/// inference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboundMessage {
+    /// The platform's id of the event, unique within the conversation.
+    pub id: MessageId,
+    /// Who speaks, and to which bot.
+    pub conversation: Conversation,
+    /// Where the reply has to go, written and read by the channel's module alone.
+    pub address: String,
+    /// Its place in the conversation, counted from 1 without gaps by the claim.
+    pub number: u64,
+    /// When the webhook function claimed it.
+    pub received_at: Timestamp,
+    /// When the message with the number before this one was claimed; `None` for the first.
+    pub previous_at: Option<Timestamp>,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a message says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Words, with mentions of the bot already taken out; at most [`Content::MAX_TEXT_BYTES`] bytes.
+    Text(String),
+    /// Something happened to the conversation.
+    Event(ChannelEvent),
+    /// A sticker, picture, voice, file or place: nothing the bot can read.
+    Unsupported,
+}
+
+impl Content {
+    /// A longer text is cut here: no platform sends more, and the model reads 128 tokens of it.
+    pub const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+    /// Text content, cut at a character boundary to [`Content::MAX_TEXT_BYTES`].
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::Text(text[..text.floor_char_boundary(Self::MAX_TEXT_BYTES)].to_owned())
+    }
+}
+
+/// Leaves the words out: a person's words never reach a log.
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Event(event) => write!(f, "Event({event:?})"),
+            Self::Unsupported => f.write_str("Unsupported"),
+        }
+    }
+}
+
+/// What can happen to a conversation besides words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelEvent {
+    /// A person followed or opened the bot, or the bot was added to a group: it says its welcome.
+    Joined,
+    /// A person blocked or left the bot, or the bot was removed: the session is forgotten, nothing is said.
+    Left,
+}
+
+/// The platform's id of an event. Unique within its conversation, so that a retried webhook is known again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MessageId(String);
+
+impl MessageId {
+    /// The longest id in bytes.
+    pub const MAX_BYTES: usize = 128;
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for MessageId {
+    type Error = InvalidMessageId;
+
+    fn try_from(id: String) -> Result<Self, Self::Error> {
+        if (1..=Self::MAX_BYTES).contains(&id.len()) && !id.chars().any(char::is_control) {
+            Ok(Self(id))
+        } else {
+            Err(InvalidMessageId)
+        }
+    }
+}
+
+impl From<MessageId> for String {
+    fn from(id: MessageId) -> Self {
+        id.0
+    }
+}
+
+/// The id does not fit [`MessageId`].
+#[derive(Debug, thiserror::Error)]
+#[error("a message id is 1 to 128 bytes without control characters")]
+pub struct InvalidMessageId;

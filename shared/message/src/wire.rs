@@ -1,0 +1,128 @@
+//! How messages and replies stand in a queue: JSON with a version.
+//!
+//! A newer version of the functions must read what an older one queued during a deploy, so a change of shape gets a
+//! new version here and keeps reading the one before.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The version written.
+pub const VERSION: u8 = 1;
+
+/// The largest body accepted; SQS itself allows 1 MiB.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+#[derive(Serialize)]
+struct Outgoing<'a, T> {
+    v: u8,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    v: u8,
+}
+
+/// The queue form of an [`InboundMessage`](crate::InboundMessage) or a [`Reply`](crate::Reply).
+///
+/// # Panics
+///
+/// Never for the two types of this crate: they hold nothing that JSON cannot say.
+#[must_use]
+pub fn encode<T: Serialize>(body: &T) -> String {
+    serde_json::to_string(&Outgoing { v: VERSION, body }).expect("strings and numbers serialise")
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+///
+/// Says what is wrong without quoting the body: it holds a person's words.
+pub fn decode<T: DeserializeOwned>(body: &str) -> Result<T, DecodeError> {
+    if body.len() > MAX_BYTES {
+        return Err(DecodeError::TooLarge);
+    }
+    let envelope: Envelope = serde_json::from_str(body).map_err(|error| DecodeError::at(&error))?;
+    if envelope.v != VERSION {
+        return Err(DecodeError::Version(envelope.v));
+    }
+    serde_json::from_str(body).map_err(|error| DecodeError::at(&error))
+}
+
+/// Why a queue body cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than [`MAX_BYTES`].
+    #[error("the body is larger than {MAX_BYTES} bytes")]
+    TooLarge,
+    /// Not JSON, or not of the expected shape.
+    #[error("the body is not a valid message: {kind} at line {line}, column {column}")]
+    Malformed {
+        /// The kind of fault.
+        kind: &'static str,
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// Written by a version this one does not know.
+    #[error("the body has version {0}, this function reads version {VERSION}")]
+    Version(u8),
+}
+
+impl DecodeError {
+    fn at(error: &serde_json::Error) -> Self {
+        let kind = match error.classify() {
+            serde_json::error::Category::Eof => "unexpected end",
+            serde_json::error::Category::Data => "wrong shape",
+            serde_json::error::Category::Syntax | serde_json::error::Category::Io => "not JSON",
+        };
+        Self::Malformed { kind, line: error.line(), column: error.column() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BotId, Channel, Content, Conversation, InboundMessage, MessageId, Timestamp};
+
+    fn message(text: &str) -> InboundMessage {
+        InboundMessage {
+            id: MessageId::try_from("42".to_owned()).expect("a valid id"),
+            conversation: Conversation { channel: Channel::Telegram, bot: BotId::default(), chat: "7".into() },
+            address: "{\"chat\":7}".into(),
+            number: 3,
+            received_at: Timestamp::from_millis(1_700_000_000_123),
+            previous_at: None,
+            content: Content::text(text),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let message = message("忘记密码怎么办 \u{1F426} \"quoted\"\n");
+        assert_eq!(decode::<InboundMessage>(&encode(&message)).expect("our own"), message);
+    }
+
+    #[test]
+    fn an_error_says_where_and_never_what() {
+        let secret = r#"{"v":1,"id":"my secret words"}"#;
+        let error = decode::<InboundMessage>(secret).expect_err("fields are missing").to_string();
+        assert!(error.contains("wrong shape at line 1"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        assert!(!format!("{:?}", message("my secret words")).contains("secret"));
+    }
+
+    #[test]
+    fn a_foreign_version_is_named() {
+        let body = encode(&message("x")).replacen("\"v\":1", "\"v\":9", 1);
+        assert!(matches!(decode::<InboundMessage>(&body), Err(DecodeError::Version(9))));
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        let Content::Text(text) = Content::text(&"汉".repeat(10_000)) else { unreachable!("made as text") };
+        assert!(text.len() <= Content::MAX_TEXT_BYTES && text.len() > Content::MAX_TEXT_BYTES - 3);
+    }
+}

@@ -1,0 +1,430 @@
+//! Send records: which replies went out, so that each goes out once and in order.
+//!
+//! One item a conversation: `last` (the highest number settled), `hold` (milliseconds until which a failing reply
+//! holds back the ones after it), and for each of the last replies `m:<id>`, a map of
+//!
+//! - `state`: `sending`, `waiting` (refused, to be tried again), `sent` or `dead`;
+//! - `number`, `attempt` (from 1), `part` (the next part of a long reply), `at` (since when).
+//!
+//! A reply is begun by a conditional update before anything is sent, and settled by another after. A record that still
+//! says `sending` after the function that wrote it must have ended is a send of unknown outcome: it is repeated only
+//! on platforms that drop a repeated send themselves.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_types::SdkConfig;
+use hoopoe_message::{Conversation, MessageId, Reply, Timestamp};
+
+use crate::StoreError;
+use crate::item::{Item, number, read_number, read_text, text};
+
+/// How long send records are kept: as long as claims, so that whatever a platform still repeats is known.
+pub const LIFETIME: Duration = crate::claims::LIFETIME;
+
+/// How many replies of a conversation are remembered.
+pub const MAX_REPLIES: u64 = 64;
+
+const REPLY: &str = "m:";
+
+/// The Sends table.
+#[derive(Clone, Debug)]
+pub struct Sends {
+    client: Client,
+    table: String,
+    /// After this a record that says `sending` was left by a function that is gone.
+    function_timeout: Duration,
+    /// How long a reply waits for the one before it.
+    gap: Duration,
+}
+
+/// What to do with a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Send it, from this part on; the record says so.
+    Send(Attempt),
+    /// It was sent, or given up, before: nothing to do.
+    Settled,
+    /// Its turn comes later: the one before it is on its way, or another function is at it.
+    Wait(Duration),
+    /// It was begun by a function that died: perhaps it was sent.
+    Unknown(Attempt),
+}
+
+/// A begun send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counted from 1.
+    pub attempt: u32,
+    /// How many parts of the reply were sent before.
+    pub part: usize,
+    /// Replies to forget when this one is settled, because there are too many.
+    old: Vec<String>,
+}
+
+/// How a send ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// All parts went out.
+    Sent,
+    /// It stands in the dead-letter queue.
+    Dead,
+}
+
+impl Sends {
+    /// The table of this name.
+    #[must_use]
+    pub fn new(config: &SdkConfig, table: String, function_timeout: Duration, gap: Duration) -> Self {
+        Self { client: Client::new(config), table, function_timeout, gap }
+    }
+
+    /// Begins a reply, or says why not.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; nothing may be sent then.
+    pub async fn begin(&self, reply: &Reply, now: Timestamp) -> Result<Begin, StoreError> {
+        // In the common case the reply is new and its turn has come: one call.
+        let fresh = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, at: now };
+        let mut condition = "attribute_not_exists(#record)".to_owned();
+        let mut begin = self.put(reply, &fresh, now);
+        if let Some(after) = reply.after {
+            condition.push_str(" AND #last >= :after");
+            begin =
+                begin.expression_attribute_names("#last", "last").expression_attribute_values(":after", number(after));
+        }
+        match self.conditional(begin.condition_expression(condition)).await? {
+            Ok(item) => Ok(Begin::Send(Attempt { attempt: 1, part: 0, old: old_replies(&item) })),
+            Err(item) => self.begin_again(reply, &item, now).await,
+        }
+    }
+
+    /// The reply is known, or the one before it is not settled.
+    async fn begin_again(&self, reply: &Reply, item: &Item, now: Timestamp) -> Result<Begin, StoreError> {
+        let known = Record::read(item, &reply.id)?;
+        let (next, condition) = match decide(reply, known, item, self.function_timeout, self.gap, now) {
+            Next::Settled => return Ok(Begin::Settled),
+            Next::Wait(pause) => return Ok(Begin::Wait(pause)),
+            Next::Unknown(record) => {
+                return Ok(Begin::Unknown(Attempt {
+                    attempt: record.attempt,
+                    part: record.part,
+                    old: old_replies(item),
+                }));
+            }
+            Next::First => {
+                let first = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, at: now };
+                (first, "attribute_not_exists(#record)")
+            }
+            Next::Again(record) => {
+                let again = Record { state: State::Sending, attempt: record.attempt + 1, at: now, ..record };
+                (again, "#record.#state = :waiting")
+            }
+        };
+        let mut put = self.put(reply, &next, now).condition_expression(condition);
+        if condition.contains("#state") {
+            put = put
+                .expression_attribute_names("#state", "state")
+                .expression_attribute_values(":waiting", text(State::Waiting.as_str()));
+        }
+        Ok(match self.conditional(put).await? {
+            Ok(item) => Begin::Send(Attempt { attempt: next.attempt, part: next.part, old: old_replies(&item) }),
+            // Another function began it between the two calls.
+            Err(_) => Begin::Wait(Duration::from_secs(1)),
+        })
+    }
+
+    /// Takes note that a reply was sent or given up: the ones after it may go.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn settle(
+        &self,
+        reply: &Reply,
+        attempt: &Attempt,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let state = match settled {
+            Settled::Sent => State::Sent,
+            Settled::Dead => State::Dead,
+        };
+        let record = Record { state, number: reply.number, attempt: attempt.attempt, part: attempt.part, at: now };
+        let mut expression = "SET #record = :record, #expires = :expires, #last = :number".to_owned();
+        let mut update = self.update(reply, &record, now).expression_attribute_values(":number", number(reply.number));
+        if !attempt.old.is_empty() {
+            expression.push(' ');
+            expression.push_str(&crate::claims::remove(attempt.old.len()));
+            for (index, name) in attempt.old.iter().enumerate() {
+                update = update.expression_attribute_names(format!("#{index}"), name);
+            }
+        }
+        update = update
+            .update_expression(expression)
+            .expression_attribute_names("#last", "last")
+            .condition_expression("attribute_not_exists(#last) OR #last < :number");
+        if self.conditional(update).await?.is_err() {
+            // A later reply overtook this one: its number stays the last.
+            self.conditional(self.put(reply, &record, now)).await.map(drop)?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that a reply was refused and is tried again after `pause`; the ones after it wait.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn postpone(
+        &self,
+        reply: &Reply,
+        attempt: &Attempt,
+        pause: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let record = Record {
+            state: State::Waiting,
+            number: reply.number,
+            attempt: attempt.attempt,
+            part: attempt.part,
+            at: now,
+        };
+        let update = self
+            .update(reply, &record, now)
+            .update_expression("SET #record = :record, #expires = :expires, #hold = :hold")
+            .expression_attribute_names("#hold", "hold")
+            .expression_attribute_values(":hold", number(now.plus(pause + self.gap).as_millis()));
+        self.conditional(update).await.map(drop)
+    }
+
+    fn put(&self, reply: &Reply, record: &Record, now: Timestamp) -> UpdateItemFluentBuilder {
+        self.update(reply, record, now).update_expression("SET #record = :record, #expires = :expires")
+    }
+
+    fn update(&self, reply: &Reply, record: &Record, now: Timestamp) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("conversation", text(reply.conversation.to_string()))
+            .expression_attribute_names("#record", attribute(&reply.id))
+            .expression_attribute_values(":record", record.write())
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_values(":expires", number(now.plus(LIFETIME).as_secs()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    /// The item after the update, or, where the condition did not hold, as it is.
+    async fn conditional(&self, update: UpdateItemFluentBuilder) -> Result<Result<Item, Item>, StoreError> {
+        match update.send().await {
+            Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Err(failed.item().cloned().unwrap_or_default()))
+                }
+                _ => Err(StoreError::call("recording a send", &error)),
+            },
+        }
+    }
+}
+
+fn attribute(id: &MessageId) -> String {
+    format!("{REPLY}{id}")
+}
+
+/// The attributes of replies more than [`MAX_REPLIES`] before the last.
+fn old_replies(item: &Item) -> Vec<String> {
+    let records =
+        || item.iter().filter_map(|(name, value)| Some((name.strip_prefix(REPLY)?, name, value.as_m().ok()?)));
+    let newest = records().filter_map(|(_, _, record)| read_number(record, "number")).max().unwrap_or(0);
+    let mut old: Vec<String> = records()
+        .filter(|(_, _, record)| read_number(record, "number").is_some_and(|number| number + MAX_REPLIES < newest))
+        .map(|(_, name, _)| name.clone())
+        .collect();
+    // DynamoDB bounds an expression to 4 KB; the rest goes with the next reply.
+    old.truncate(64);
+    old
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Sending,
+    Waiting,
+    Sent,
+    Dead,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Waiting => "waiting",
+            Self::Sent => "sent",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
+    state: State,
+    number: u64,
+    attempt: u32,
+    part: usize,
+    at: Timestamp,
+}
+
+impl Record {
+    fn read(item: &Item, id: &MessageId) -> Result<Option<Self>, StoreError> {
+        let Some(value) = item.get(&attribute(id)) else { return Ok(None) };
+        let read = |map: &HashMap<String, AttributeValue>| {
+            let state = read_text(map, "state")?;
+            Some(Self {
+                state: [State::Sending, State::Waiting, State::Sent, State::Dead]
+                    .into_iter()
+                    .find(|known| known.as_str() == state)?,
+                number: read_number(map, "number")?,
+                attempt: u32::try_from(read_number(map, "attempt")?).ok()?,
+                part: usize::try_from(read_number(map, "part")?).ok()?,
+                at: Timestamp::from_millis(read_number(map, "at")?),
+            })
+        };
+        let record = value.as_m().ok().and_then(read);
+        record.map(Some).ok_or(StoreError::Shape { operation: "reading a send record", what: "a record" })
+    }
+
+    fn write(&self) -> AttributeValue {
+        AttributeValue::M(HashMap::from([
+            ("state".to_owned(), text(self.state.as_str())),
+            ("number".to_owned(), number(self.number)),
+            ("attempt".to_owned(), number(self.attempt.into())),
+            ("part".to_owned(), number(self.part as u64)),
+            ("at".to_owned(), number(self.at.as_millis())),
+        ]))
+    }
+}
+
+enum Next {
+    First,
+    Again(Record),
+    Settled,
+    Wait(Duration),
+    Unknown(Record),
+}
+
+/// What to do with a reply that is known, or whose predecessor is not settled.
+fn decide(
+    reply: &Reply,
+    known: Option<Record>,
+    item: &Item,
+    function_timeout: Duration,
+    gap: Duration,
+    now: Timestamp,
+) -> Next {
+    match known {
+        Some(record) => match record.state {
+            State::Sent | State::Dead => Next::Settled,
+            State::Waiting => Next::Again(record),
+            State::Sending if now.since(record.at) < function_timeout => {
+                Next::Wait(function_timeout.saturating_sub(now.since(record.at)))
+            }
+            State::Sending => Next::Unknown(record),
+        },
+        None => {
+            let until = Timestamp::from_millis(read_number(item, "hold").unwrap_or(0)).max(reply.created_at.plus(gap));
+            if now >= until { Next::First } else { Next::Wait(until.since(now).min(gap)) }
+        }
+    }
+}
+
+/// The conversations of a batch of replies, each with its replies in order.
+#[must_use]
+pub fn by_conversation<T>(replies: Vec<(Reply, T)>) -> Vec<Vec<(Reply, T)>> {
+    let mut groups: Vec<(Conversation, Vec<(Reply, T)>)> = Vec::new();
+    for (reply, rest) in replies {
+        match groups.iter_mut().find(|(conversation, _)| *conversation == reply.conversation) {
+            Some((_, group)) => group.push((reply, rest)),
+            None => groups.push((reply.conversation.clone(), vec![(reply, rest)])),
+        }
+    }
+    for (_, group) in &mut groups {
+        group.sort_by_key(|(reply, _)| reply.number);
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hoopoe_message::{BotId, Channel};
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    const GAP: Duration = Duration::from_secs(2);
+
+    fn reply() -> Reply {
+        Reply {
+            id: MessageId::try_from("e2".to_owned()).expect("a valid id"),
+            conversation: Conversation { channel: Channel::Telegram, bot: BotId::default(), chat: "7".into() },
+            address: String::new(),
+            number: 2,
+            after: Some(1),
+            received_at: Timestamp::from_secs(100),
+            created_at: Timestamp::from_secs(100),
+            text: "hello".into(),
+            suggestions: vec![],
+        }
+    }
+
+    fn record(state: State, at: u64) -> Record {
+        Record { state, number: 2, attempt: 2, part: 1, at: Timestamp::from_secs(at) }
+    }
+
+    fn next(known: Option<Record>, item: &Item, now: u64) -> Next {
+        decide(&reply(), known, item, TIMEOUT, GAP, Timestamp::from_secs(now))
+    }
+
+    #[test]
+    fn a_record_is_read_as_written() {
+        let item = Item::from([(attribute(&reply().id), record(State::Waiting, 7).write())]);
+        assert_eq!(Record::read(&item, &reply().id).expect("readable"), Some(record(State::Waiting, 7)));
+        let broken = Item::from([(attribute(&reply().id), text("?"))]);
+        assert!(Record::read(&broken, &reply().id).is_err());
+    }
+
+    #[test]
+    fn what_is_settled_stays_settled_whatever_the_clock_says() {
+        for now in [0, 100, 1_000_000] {
+            assert!(matches!(next(Some(record(State::Sent, 100)), &Item::new(), now), Next::Settled));
+            assert!(matches!(next(Some(record(State::Dead, 100)), &Item::new(), now), Next::Settled));
+        }
+    }
+
+    #[test]
+    fn a_send_under_way_is_left_alone_until_its_function_must_be_gone() {
+        assert!(matches!(next(Some(record(State::Sending, 100)), &Item::new(), 110), Next::Wait(_)));
+        assert!(matches!(next(Some(record(State::Sending, 100)), &Item::new(), 130), Next::Unknown(_)));
+    }
+
+    #[test]
+    fn a_reply_waits_for_the_one_before_it_and_longer_while_that_one_is_retried() {
+        let held = Item::from([("hold".to_owned(), number(110_000))]);
+        assert!(matches!(next(None, &Item::new(), 101), Next::Wait(_)));
+        assert!(matches!(next(None, &Item::new(), 102), Next::First));
+        assert!(matches!(next(None, &held, 105), Next::Wait(_)));
+        assert!(matches!(next(None, &held, 110), Next::First));
+    }
+
+    #[test]
+    fn old_replies_are_forgotten_and_recent_ones_are_not() {
+        let item: Item =
+            (1..=70).map(|n| (format!("{REPLY}{n}"), Record { number: n, ..record(State::Sent, 1) }.write())).collect();
+        let mut old = old_replies(&item);
+        old.sort();
+        assert_eq!(old, ["m:1", "m:2", "m:3", "m:4", "m:5"]);
+    }
+}

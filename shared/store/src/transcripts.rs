@@ -1,0 +1,141 @@
+//! Transcripts: what the web page shows, and where the replies for it are left.
+//!
+//! Message number `n` of a conversation stands at `seq` 2n, its reply at 2n + 1, so both sides write without asking
+//! for a place, and writing the same entry twice changes nothing.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_types::SdkConfig;
+use hoopoe_message::{Conversation, Reply, Timestamp};
+
+use crate::StoreError;
+use crate::item::{Item, number, read_number, read_text, text};
+
+/// How long the page finds a conversation again.
+pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The Transcripts table.
+#[derive(Clone, Debug)]
+pub struct Transcripts {
+    client: Client,
+    table: String,
+}
+
+/// One line of a transcript.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place: even for what the person said, odd for a reply.
+    pub seq: u64,
+    /// The words.
+    pub text: String,
+    /// Quick replies.
+    pub suggestions: Vec<String>,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+impl Transcripts {
+    /// The table of this name.
+    #[must_use]
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: Client::new(config), table }
+    }
+
+    /// Writes down what the person said as message `number`.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn put_question(
+        &self,
+        conversation: &Conversation,
+        message: u64,
+        words: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.put(conversation, 2 * message, words, &[], now).await
+    }
+
+    /// Writes down a reply.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn put_reply(&self, reply: &Reply, now: Timestamp) -> Result<(), StoreError> {
+        self.put(&reply.conversation, 2 * reply.number + 1, &reply.text, &reply.suggestions, now).await
+    }
+
+    /// The entries with a greater `seq` than `after`, in order, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer, or an item is not an entry.
+    pub async fn after(
+        &self,
+        conversation: &Conversation,
+        after: u64,
+        limit: i32,
+        now: Timestamp,
+    ) -> Result<Vec<Entry>, StoreError> {
+        const OPERATION: &str = "reading a transcript";
+        let output = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#conversation = :conversation AND #seq > :after")
+            .filter_expression("#expires > :now")
+            .expression_attribute_names("#conversation", "conversation")
+            .expression_attribute_names("#seq", "seq")
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_values(":conversation", text(conversation.to_string()))
+            .expression_attribute_values(":after", number(after))
+            .expression_attribute_values(":now", number(now.as_secs()))
+            .consistent_read(true)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| StoreError::call(OPERATION, &error))?;
+        output
+            .items
+            .unwrap_or_default()
+            .iter()
+            .map(|item| entry(item).ok_or(StoreError::Shape { operation: OPERATION, what: "an entry" }))
+            .collect()
+    }
+
+    async fn put(
+        &self,
+        conversation: &Conversation,
+        seq: u64,
+        words: &str,
+        suggestions: &[String],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item("conversation", text(conversation.to_string()))
+            .item("seq", number(seq))
+            .item("text", text(words))
+            .item("at", number(now.as_millis()))
+            .item("expires_at", number(now.plus(LIFETIME).as_secs()));
+        if !suggestions.is_empty() {
+            put = put.item("suggestions", AttributeValue::L(suggestions.iter().map(text).collect()));
+        }
+        put.send().await.map_err(|error| StoreError::call("writing a transcript", &error))?;
+        Ok(())
+    }
+}
+
+fn entry(item: &Item) -> Option<Entry> {
+    let suggestions = item.get("suggestions").and_then(|value| value.as_l().ok()).map_or(&[][..], Vec::as_slice);
+    Some(Entry {
+        seq: read_number(item, "seq")?,
+        text: read_text(item, "text")?.to_owned(),
+        suggestions: suggestions.iter().filter_map(|value| value.as_s().ok().cloned()).collect(),
+        at: Timestamp::from_millis(read_number(item, "at")?),
+    })
+}

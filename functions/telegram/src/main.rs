@@ -1,2 +1,8 @@
-//! placeholder
-fn main() {}
+//! The webhook of Telegram bots: verifies each update and queues it for inference.
+
+use hoopoe_channels::telegram::Telegram;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    hoopoe_webhook::run::<Telegram>().await
+}

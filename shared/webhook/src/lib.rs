@@ -1,1 +1,14 @@
-//! placeholder
+//! The HTTP side: what every webhook function runs between the platform's request and the queue.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`handler`] | [`run`]: the whole of a webhook function. Verify, parse, take in, acknowledge |
+//! | [`intake`] | [`Intake`]: claim a message, give it its number, queue it |
+//! | [`answer`] | the HTTP answers, and the short JSON of a refusal |
+
+pub mod answer;
+pub mod handler;
+pub mod intake;
+
+pub use handler::run;
+pub use intake::{Accepted, Intake, IntakeError};

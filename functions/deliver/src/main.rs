@@ -1,2 +1,29 @@
-//! placeholder
-fn main() {}
+//! Sends replies: drains the outbound queue, and is the only function that talks to the platforms.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`deliver`] | the batch: order, send records, retries, dead letters |
+//! | [`platform`] | one platform's API: keys, access token, requests |
+
+mod deliver;
+mod platform;
+
+use hoopoe_aws::{Environment, client};
+use hoopoe_message::Timestamp;
+use hoopoe_queue::Batch;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+use deliver::Deliver;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    hoopoe_telemetry::init();
+    let environment = Environment;
+    let deliver = Deliver::new(environment, &client::config(environment)?)?;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Batch>| {
+        let deadline = Timestamp::from_millis(event.context.deadline);
+        let deliver = &deliver;
+        async move { Ok::<_, Error>(deliver.handle(event.payload, deadline).await) }
+    }))
+    .await
+}

@@ -4,11 +4,12 @@
 //! holds back the ones after it), and for each of the last replies `m:<id>`, a map of
 //!
 //! - `state`: `sending`, `waiting` (refused, to be tried again), `sent` or `dead`;
-//! - `number`, `attempt` (from 1), `part` (the next part of a long reply), `at` (since when).
+//! - `number`, `attempt` (from 1), `part` (the next part of a long reply);
+//! - `until`, for `sending`: when the function that sends must have ended.
 //!
-//! A reply is begun by a conditional update before anything is sent, and settled by another after. A record that still
-//! says `sending` after the function that wrote it must have ended is a send of unknown outcome: it is repeated only
-//! on platforms that drop a repeated send themselves.
+//! A reply is begun by a conditional update before anything is sent, and settled by another after. A record that says
+//! `sending` after its `until` is a send of unknown outcome: it is repeated only on platforms that drop a repeated
+//! send themselves.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,8 +37,6 @@ const REPLY: &str = "m:";
 pub struct Sends {
     client: Client,
     table: String,
-    /// After this a record that says `sending` was left by a function that is gone.
-    function_timeout: Duration,
     /// How long a reply waits for the one before it.
     gap: Duration,
 }
@@ -78,18 +77,18 @@ pub enum Settled {
 impl Sends {
     /// The table of this name.
     #[must_use]
-    pub fn new(config: &SdkConfig, table: String, function_timeout: Duration, gap: Duration) -> Self {
-        Self { client: Client::new(config), table, function_timeout, gap }
+    pub fn new(config: &SdkConfig, table: String, gap: Duration) -> Self {
+        Self { client: Client::new(config), table, gap }
     }
 
-    /// Begins a reply, or says why not.
+    /// Begins a reply, or says why not. `deadline` is when Lambda ends this function.
     ///
     /// # Errors
     ///
     /// When DynamoDB does not answer; nothing may be sent then.
-    pub async fn begin(&self, reply: &Reply, now: Timestamp) -> Result<Begin, StoreError> {
+    pub async fn begin(&self, reply: &Reply, deadline: Timestamp, now: Timestamp) -> Result<Begin, StoreError> {
         // In the common case the reply is new and its turn has come: one call.
-        let fresh = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, at: now };
+        let fresh = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
         let mut condition = "attribute_not_exists(#record)".to_owned();
         let mut begin = self.put(reply, &fresh, now);
         if let Some(after) = reply.after {
@@ -99,14 +98,20 @@ impl Sends {
         }
         match self.conditional(begin.condition_expression(condition)).await? {
             Ok(item) => Ok(Begin::Send(Attempt { attempt: 1, part: 0, old: old_replies(&item) })),
-            Err(item) => self.begin_again(reply, &item, now).await,
+            Err(item) => self.begin_again(reply, &item, deadline, now).await,
         }
     }
 
     /// The reply is known, or the one before it is not settled.
-    async fn begin_again(&self, reply: &Reply, item: &Item, now: Timestamp) -> Result<Begin, StoreError> {
+    async fn begin_again(
+        &self,
+        reply: &Reply,
+        item: &Item,
+        deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<Begin, StoreError> {
         let known = Record::read(item, &reply.id)?;
-        let (next, condition) = match decide(reply, known, item, self.function_timeout, self.gap, now) {
+        let (next, condition) = match decide(reply, known, item, self.gap, now) {
             Next::Settled => return Ok(Begin::Settled),
             Next::Wait(pause) => return Ok(Begin::Wait(pause)),
             Next::Unknown(record) => {
@@ -117,11 +122,12 @@ impl Sends {
                 }));
             }
             Next::First => {
-                let first = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, at: now };
+                let first =
+                    Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
                 (first, "attribute_not_exists(#record)")
             }
             Next::Again(record) => {
-                let again = Record { state: State::Sending, attempt: record.attempt + 1, at: now, ..record };
+                let again = Record { state: State::Sending, attempt: record.attempt + 1, until: deadline, ..record };
                 (again, "#record.#state = :waiting")
             }
         };
@@ -154,7 +160,7 @@ impl Sends {
             Settled::Sent => State::Sent,
             Settled::Dead => State::Dead,
         };
-        let record = Record { state, number: reply.number, attempt: attempt.attempt, part: attempt.part, at: now };
+        let record = Record { state, number: reply.number, attempt: attempt.attempt, part: attempt.part, until: now };
         let mut expression = "SET #record = :record, #expires = :expires, #last = :number".to_owned();
         let mut update = self.update(reply, &record, now).expression_attribute_values(":number", number(reply.number));
         if !attempt.old.is_empty() {
@@ -192,7 +198,7 @@ impl Sends {
             number: reply.number,
             attempt: attempt.attempt,
             part: attempt.part,
-            at: now,
+            until: now,
         };
         let update = self
             .update(reply, &record, now)
@@ -276,7 +282,7 @@ struct Record {
     number: u64,
     attempt: u32,
     part: usize,
-    at: Timestamp,
+    until: Timestamp,
 }
 
 impl Record {
@@ -291,7 +297,7 @@ impl Record {
                 number: read_number(map, "number")?,
                 attempt: u32::try_from(read_number(map, "attempt")?).ok()?,
                 part: usize::try_from(read_number(map, "part")?).ok()?,
-                at: Timestamp::from_millis(read_number(map, "at")?),
+                until: Timestamp::from_millis(read_number(map, "until")?),
             })
         };
         let record = value.as_m().ok().and_then(read);
@@ -304,7 +310,7 @@ impl Record {
             ("number".to_owned(), number(self.number)),
             ("attempt".to_owned(), number(self.attempt.into())),
             ("part".to_owned(), number(self.part as u64)),
-            ("at".to_owned(), number(self.at.as_millis())),
+            ("until".to_owned(), number(self.until.as_millis())),
         ]))
     }
 }
@@ -318,21 +324,12 @@ enum Next {
 }
 
 /// What to do with a reply that is known, or whose predecessor is not settled.
-fn decide(
-    reply: &Reply,
-    known: Option<Record>,
-    item: &Item,
-    function_timeout: Duration,
-    gap: Duration,
-    now: Timestamp,
-) -> Next {
+fn decide(reply: &Reply, known: Option<Record>, item: &Item, gap: Duration, now: Timestamp) -> Next {
     match known {
         Some(record) => match record.state {
             State::Sent | State::Dead => Next::Settled,
             State::Waiting => Next::Again(record),
-            State::Sending if now.since(record.at) < function_timeout => {
-                Next::Wait(function_timeout.saturating_sub(now.since(record.at)))
-            }
+            State::Sending if now < record.until => Next::Wait(record.until.since(now)),
             State::Sending => Next::Unknown(record),
         },
         None => {
@@ -363,7 +360,6 @@ mod tests {
     use super::*;
     use hoopoe_message::{BotId, Channel};
 
-    const TIMEOUT: Duration = Duration::from_secs(30);
     const GAP: Duration = Duration::from_secs(2);
 
     fn reply() -> Reply {
@@ -380,12 +376,12 @@ mod tests {
         }
     }
 
-    fn record(state: State, at: u64) -> Record {
-        Record { state, number: 2, attempt: 2, part: 1, at: Timestamp::from_secs(at) }
+    fn record(state: State, until: u64) -> Record {
+        Record { state, number: 2, attempt: 2, part: 1, until: Timestamp::from_secs(until) }
     }
 
     fn next(known: Option<Record>, item: &Item, now: u64) -> Next {
-        decide(&reply(), known, item, TIMEOUT, GAP, Timestamp::from_secs(now))
+        decide(&reply(), known, item, GAP, Timestamp::from_secs(now))
     }
 
     #[test]
@@ -406,8 +402,8 @@ mod tests {
 
     #[test]
     fn a_send_under_way_is_left_alone_until_its_function_must_be_gone() {
-        assert!(matches!(next(Some(record(State::Sending, 100)), &Item::new(), 110), Next::Wait(_)));
-        assert!(matches!(next(Some(record(State::Sending, 100)), &Item::new(), 130), Next::Unknown(_)));
+        assert!(matches!(next(Some(record(State::Sending, 130)), &Item::new(), 110), Next::Wait(_)));
+        assert!(matches!(next(Some(record(State::Sending, 130)), &Item::new(), 130), Next::Unknown(_)));
     }
 
     #[test]

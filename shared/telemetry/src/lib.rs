@@ -4,12 +4,12 @@
 //! | item | what it does |
 //! |---|---|
 //! | [`init`] | sets up the log: one JSON object a line, `info` and above |
-//! | [`metric`] | one count in CloudWatch's embedded metric format, so that a metric costs no call |
+//! | [`count`], [`duration`] | one metric in CloudWatch's embedded metric format, which costs no call |
 //!
 //! Neither ever holds a person's words, a chat's id or a secret: a message is named by its platform id.
 
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::Level;
 
@@ -29,22 +29,29 @@ pub fn init() {
 }
 
 /// Counts something: a metric `name` in the namespace `Hoopoe`, with one dimension.
-///
-/// The format is documented by AWS under "Specification: Embedded metric format".
-pub fn metric(name: &'static str, count: u64, dimension: (&'static str, &str)) {
+pub fn count(name: &'static str, count: u64, dimension: (&'static str, &str)) {
+    metric(name, "Count", count, dimension);
+}
+
+/// Measures how long something took, in milliseconds.
+pub fn duration(name: &'static str, duration: Duration, dimension: (&'static str, &str)) {
+    metric(name, "Milliseconds", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), dimension);
+}
+
+/// One value in the format that AWS documents under "Specification: Embedded metric format".
+fn metric(name: &'static str, unit: &'static str, value: u64, (key, word): (&'static str, &str)) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (key, value) = dimension;
     let line = serde_json::json!({
         "_aws": {
             "Timestamp": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             "CloudWatchMetrics": [{
                 "Namespace": "Hoopoe",
                 "Dimensions": [[key]],
-                "Metrics": [{"Name": name, "Unit": "Count"}],
+                "Metrics": [{"Name": name, "Unit": unit}],
             }],
         },
-        key: value,
-        name: count,
+        key: word,
+        name: value,
     });
     // A function without a standard output has nowhere to say so.
     let _ = writeln!(std::io::stdout().lock(), "{line}");

@@ -6,7 +6,7 @@ use hoopoe_aws::{Environment, client};
 use hoopoe_channels::{Received, Request as ChannelRequest, Webhook};
 use hoopoe_keyring::{Keyring, KeyringError, Purpose};
 use hoopoe_message::{BotId, Timestamp};
-use hoopoe_telemetry::metric;
+use hoopoe_telemetry::count;
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
@@ -74,7 +74,7 @@ impl<W: Webhook> Handler<W> {
                 for message in messages {
                     let accepted = self.intake.accept(&bot, message).await?;
                     let kind = if accepted.duplicate { "Duplicates" } else { "Received" };
-                    metric(kind, 1, ("Channel", W::CHANNEL.as_str()));
+                    count(kind, 1, ("Channel", W::CHANNEL.as_str()));
                 }
                 Ok(answer::from_channel(W::acknowledgement()))
             }
@@ -117,7 +117,7 @@ impl Fault {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "try again later".to_owned())
             }
         };
-        metric("Refused", 1, ("Reason", kind));
+        count("Refused", 1, ("Reason", kind));
         if status.is_server_error() {
             tracing::error!(channel, error = %self, "a webhook request failed");
         } else {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`webhook`] | [`Webhook`]: the contract of the receiving side, with [`Request`], [`Received`] and [`Refusal`] |
 //! | [`sender`] | [`Sender`]: the contract of the sending side, with [`Outcome`] |
+//! | [`settings`] | [`Settings`]: what an operator enters for a bot, and the keys it becomes |
 //! | [`telegram`] | Telegram |
 //! | [`wecom`] | WeCom (企业微信) |
 //! | [`webchat`] | the bot's own web page |
@@ -15,11 +16,13 @@
 
 pub mod envelope;
 pub mod sender;
+pub mod settings;
 pub mod split;
 pub mod telegram;
 pub mod webchat;
 pub mod webhook;
 pub mod wecom;
 
-pub use sender::{AccessToken, Outcome, Retry, Sender};
+pub use sender::{AccessToken, ApiRequest, Outcome, Retry, Sender};
+pub use settings::{InvalidSettings, Settings, StoredKeys};
 pub use webhook::{Incoming, Received, Refusal, Request, Response, Webhook};

@@ -1,8 +1,10 @@
 //! The sending side of a platform.
 
+use std::fmt;
 use std::time::Duration;
 
 use hoopoe_message::{Channel, Reply};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -31,7 +33,7 @@ pub trait Sender {
     /// # Errors
     ///
     /// Where the keys make no valid URL or header.
-    fn request(keys: &Self::Keys, token: Option<&SecretString>, body: String) -> http::Result<http::Request<String>>;
+    fn request(keys: &Self::Keys, token: Option<&SecretString>, body: String) -> http::Result<ApiRequest>;
 
     /// Reads the platform's answer to a send.
     fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome;
@@ -41,7 +43,7 @@ pub trait Sender {
     /// # Errors
     ///
     /// Where the keys make no valid URL.
-    fn token_request(_keys: &Self::Keys) -> Option<http::Result<http::Request<String>>> {
+    fn token_request(_keys: &Self::Keys) -> Option<http::Result<ApiRequest>> {
         None
     }
 
@@ -52,6 +54,44 @@ pub trait Sender {
     /// The platform's reason for giving none.
     fn read_token(_status: StatusCode, _body: &[u8]) -> Result<AccessToken, Outcome> {
         Err(Outcome::refused("this platform uses no access token", Retry::Never))
+    }
+}
+
+/// A request to a platform's API.
+///
+/// Telegram and WeCom want their secrets in the URL, and the body holds what a person is told; so the [`fmt::Debug`]
+/// form shows nothing but the method, and [`ApiRequest::into_http`] is the only way to the rest.
+pub struct ApiRequest(http::Request<String>);
+
+impl ApiRequest {
+    /// GET.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL is none.
+    pub fn get(url: &str) -> http::Result<Self> {
+        http::Request::get(url).body(String::new()).map(Self)
+    }
+
+    /// POST of a JSON body.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL is none.
+    pub fn post_json(url: &str, body: String) -> http::Result<Self> {
+        http::Request::post(url).header(CONTENT_TYPE, "application/json").body(body).map(Self)
+    }
+
+    /// The request, for an HTTP client. It must not be logged, and neither must an error that quotes its URL.
+    #[must_use]
+    pub fn into_http(self) -> http::Request<String> {
+        self.0
+    }
+}
+
+impl fmt::Debug for ApiRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApiRequest({} …)", self.0.method())
     }
 }
 

@@ -1,0 +1,167 @@
+//! What an operator enters once for a bot: read from JSON, checked, and split into the keys each function gets.
+
+use std::collections::BTreeMap;
+
+use hoopoe_message::Channel;
+use secrecy::SecretString;
+use serde_json::Value;
+
+/// The settings of one bot on a channel.
+pub trait Settings: Sized {
+    /// Which channel.
+    const CHANNEL: Channel;
+
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    ///
+    /// Names the field and its rule, and never quotes a value: most of them are secret.
+    fn parse(json: &str) -> Result<Self, InvalidSettings>;
+
+    /// The keys to store.
+    fn keys(&self) -> StoredKeys;
+
+    /// What is left to do by hand in the platform's console once the keys are stored, as numbered lines.
+    fn console_steps(&self, webhook_url: &str) -> String;
+}
+
+/// The two JSON objects to encrypt and store; what verifies and what sends never share one.
+#[derive(Debug)]
+pub struct StoredKeys {
+    /// Under the name `webhook`: [`Webhook::Keys`](crate::Webhook::Keys).
+    pub webhook: SecretString,
+    /// Under the name `send`: [`Sender::Keys`](crate::Sender::Keys).
+    pub send: SecretString,
+}
+
+/// Why settings are not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSettings {
+    /// Not JSON at all.
+    #[error("the settings are not valid JSON: look at line {line}, column {column}")]
+    NotJson {
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// JSON, but not an object.
+    #[error("the settings have to be a JSON object with the fields {expected}")]
+    NotAnObject {
+        /// The known fields.
+        expected: String,
+    },
+    /// A field nobody reads, which is mostly a misspelt one.
+    #[error("the settings have no field \"{field}\"; the fields are {expected}")]
+    Unknown {
+        /// The field, cut to 40 characters.
+        field: String,
+        /// The known fields.
+        expected: String,
+    },
+    /// A field that has to be there.
+    #[error("the field \"{0}\" is missing")]
+    Missing(&'static str),
+    /// A value that breaks its field's rule.
+    #[error("the field \"{field}\" {rule}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What its value has to be.
+        rule: &'static str,
+    },
+}
+
+/// The fields of a settings object, taken out one by one.
+pub(crate) struct Fields(BTreeMap<String, Value>);
+
+impl Fields {
+    /// Reads the object; a field that is not among `known` is an error.
+    pub(crate) fn read(json: &str, known: &[&str]) -> Result<Self, InvalidSettings> {
+        let value: Value = serde_json::from_str(json)
+            .map_err(|error| InvalidSettings::NotJson { line: error.line(), column: error.column() })?;
+        let expected = || known.join(", ");
+        let Value::Object(fields) = value else {
+            return Err(InvalidSettings::NotAnObject { expected: expected() });
+        };
+        if let Some(field) = fields.keys().find(|field| !known.contains(&field.as_str())) {
+            return Err(InvalidSettings::Unknown { field: field.chars().take(40).collect(), expected: expected() });
+        }
+        Ok(Self(fields.into_iter().filter(|(_, value)| !value.is_null()).collect()))
+    }
+
+    /// Takes a value of any type; `None` where it is absent or null.
+    pub(crate) fn take(&mut self, field: &'static str) -> Option<Value> {
+        self.0.remove(field)
+    }
+
+    /// Takes an optional text, which has to keep the rule.
+    pub(crate) fn optional(
+        &mut self,
+        field: &'static str,
+        rule: &'static str,
+        keeps: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, InvalidSettings> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text)) if keeps(&text) => Ok(Some(text)),
+            Some(_) => Err(InvalidSettings::Invalid { field, rule }),
+        }
+    }
+
+    /// Takes a text that has to be there and to keep the rule.
+    pub(crate) fn required(
+        &mut self,
+        field: &'static str,
+        rule: &'static str,
+        keeps: impl Fn(&str) -> bool,
+    ) -> Result<String, InvalidSettings> {
+        self.optional(field, rule, keeps)?.ok_or(InvalidSettings::Missing(field))
+    }
+
+    /// Takes an optional address of an API, without its trailing slashes.
+    pub(crate) fn base_url(&mut self, field: &'static str) -> Result<Option<String>, InvalidSettings> {
+        let rule = "has to be an http:// or https:// address without a query, such as https://api.example.com";
+        let url = self.optional(field, rule, |url| {
+            let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            authority.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+                && url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
+                && url.parse::<http::Uri>().is_ok()
+        })?;
+        Ok(url.map(|url| url.trim_end_matches('/').to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_names_its_field_and_never_quotes_a_value() {
+        let read = |json: &str| {
+            let mut fields = Fields::read(json, &["secret", "url"])?;
+            let secret = fields.required("secret", "has to be digits", |text| text.bytes().all(|b| b.is_ascii_digit()));
+            Ok::<_, InvalidSettings>((secret?, fields.base_url("url")?))
+        };
+        assert_eq!(
+            read(r#"{"secret":"12","url":"https://a.example/x/"}"#).expect("valid").1.expect("given"),
+            "https://a.example/x"
+        );
+        for (json, says) in [
+            ("{", "line 1, column 1"),
+            ("[]", "a JSON object with the fields secret, url"),
+            ("{}", "\"secret\" is missing"),
+            (r#"{"secret":null}"#, "\"secret\" is missing"),
+            (r#"{"secret":"hush"}"#, "\"secret\" has to be digits"),
+            (r#"{"secret":["hush"]}"#, "\"secret\" has to be digits"),
+            (r#"{"secret":"1","sceret":"hush"}"#, "no field \"sceret\""),
+            (r#"{"secret":"1","url":"ftp://hush"}"#, "\"url\" has to be an http://"),
+            (r#"{"secret":"1","url":"https:///hush"}"#, "\"url\" has to be an http://"),
+            (r#"{"secret":"1","url":"https://a/?hush"}"#, "\"url\" has to be an http://"),
+        ] {
+            let error = read(json).expect_err(json).to_string();
+            assert!(error.contains(says), "{json} gave {error}");
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+}

@@ -1,1 +1,43 @@
-//! telegram
+//! Telegram bots, by the Bot API (<https://core.telegram.org/bots/api>).
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `receive` | a webhook's `Update`, verified by its secret token, as messages |
+//! | `send` | a reply as `sendMessage` calls, and what Telegram says to them |
+//! | `settings` | [`Settings`] of a bot, and the calls that set it up |
+
+mod receive;
+mod send;
+mod settings;
+
+use serde::{Deserialize, Serialize};
+
+pub use receive::WebhookKeys;
+pub use send::SendKeys;
+pub use settings::Settings;
+
+/// The Telegram channel.
+pub struct Telegram;
+
+/// Telegram's own server of the Bot API; an operator may run another one.
+const API_BASE: &str = "https://api.telegram.org";
+
+/// Where a reply goes, as it travels through the queues.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Address {
+    /// The chat; groups have negative ids.
+    chat: i64,
+    /// The topic, in a chat that has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    thread: Option<i64>,
+    /// The message to quote, in a group: it shows whom the reply is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_to: Option<i64>,
+}
+
+impl Address {
+    fn encode(&self) -> String {
+        serde_json::to_string(self).expect("numbers serialise")
+    }
+}

@@ -1,0 +1,356 @@
+//! What Telegram posts: one `Update` a request ("Getting updates", <https://core.telegram.org/bots/api#update>).
+//!
+//! Answered: messages in private chats; in groups those that mention the bot, reply to it, or are a command for it;
+//! and being added or removed (`my_chat_member`). Everything else is acknowledged and left: edits, channel posts,
+//! service messages (`new_chat_members` among them, which `my_chat_member` tells better), and what bots or chats say.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use hoopoe_message::{Channel, ChannelEvent, Command, Content, MessageId, Timestamp};
+use http::Method;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use subtle::ConstantTimeEq;
+
+use super::{Address, Telegram};
+use crate::webhook::{Incoming, Received, Refusal, Request, Webhook};
+
+/// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
+const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
+
+/// What verifies an update, and what tells that a group's message is for this bot.
+#[derive(Debug, Deserialize)]
+pub struct WebhookKeys {
+    secret_token: SecretString,
+    bot_id: i64,
+    /// Without it mentions and `/command@name` in groups cannot be told from those of other bots.
+    #[serde(default)]
+    bot_username: Option<String>,
+}
+
+impl Webhook for Telegram {
+    const CHANNEL: Channel = Channel::Telegram;
+
+    type Keys = WebhookKeys;
+
+    fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
+        if request.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        verify(keys, request)?;
+        let update: Update = serde_json::from_slice(request.body).map_err(|_| Refusal::Malformed("not an Update"))?;
+        let told = match (update.message, update.my_chat_member) {
+            (Some(message), _) => read_message(keys, message),
+            (None, Some(change)) => read_change(change),
+            (None, None) => None,
+        };
+        let id = MessageId::try_from(update.update_id.to_string()).expect("digits");
+        let incoming = told.map(|Told { chat, address, content }| Incoming { id, chat, address, content });
+        Ok(Received::Messages(incoming.into_iter().collect()))
+    }
+}
+
+fn verify(keys: &WebhookKeys, request: &Request<'_>) -> Result<(), Refusal> {
+    let expected = keys.secret_token.expose_secret().as_bytes();
+    if expected.is_empty() {
+        return Err(Refusal::Forged("no secret token is configured"));
+    }
+    let given = request.headers.get(SECRET_TOKEN).ok_or(Refusal::Forged("the secret token is missing"))?;
+    let equal = bool::from(given.as_bytes().ct_eq(expected));
+    if equal { Ok(()) } else { Err(Refusal::Forged("the secret token is wrong")) }
+}
+
+/// An [`Incoming`] but for its id.
+struct Told {
+    chat: String,
+    address: String,
+    content: Content,
+}
+
+fn read_message(keys: &WebhookKeys, message: Message) -> Option<Told> {
+    let sender = message.from.as_ref().filter(|sender| !sender.is_bot)?;
+    // A channel, or a group's administrator without a name: not one person's conversation.
+    if message.sender_chat.is_some() {
+        return None;
+    }
+    let group = message.chat.is_group()?;
+    let content = message.content(keys, group)?;
+    let address = Address {
+        chat: message.chat.id,
+        // Only a topic takes messages by its thread id; in other groups the field names a chain of replies.
+        thread: message.message_thread_id.filter(|_| message.is_topic_message),
+        reply_to: group.then_some(message.message_id),
+    };
+    Some(Told { chat: conversation(&message.chat, sender, group), address: address.encode(), content })
+}
+
+fn read_change(change: ChatMemberUpdated) -> Option<Told> {
+    let group = change.chat.is_group()?;
+    let event = match (change.old_chat_member.is_in(), change.new_chat_member.is_in()) {
+        (false, true) => ChannelEvent::Joined,
+        (true, false) => ChannelEvent::Left,
+        _ => return None,
+    };
+    let address = Address { chat: change.chat.id, thread: None, reply_to: None };
+    let chat = conversation(&change.chat, &change.from, group);
+    Some(Told { chat, address: address.encode(), content: Content::Event(event) })
+}
+
+fn conversation(chat: &Chat, person: &User, group: bool) -> String {
+    if group { format!("{}:{}", chat.id, person.id) } else { chat.id.to_string() }
+}
+
+#[derive(Deserialize)]
+struct Update {
+    update_id: u64,
+    message: Option<Message>,
+    my_chat_member: Option<ChatMemberUpdated>,
+}
+
+/// <https://core.telegram.org/bots/api#message>
+#[derive(Deserialize)]
+struct Message {
+    message_id: i64,
+    message_thread_id: Option<i64>,
+    #[serde(default)]
+    is_topic_message: bool,
+    from: Option<User>,
+    sender_chat: Option<IgnoredAny>,
+    chat: Chat,
+    reply_to_message: Option<RepliedTo>,
+    text: Option<String>,
+    #[serde(default)]
+    entities: Vec<Entity>,
+    caption: Option<String>,
+    #[serde(default)]
+    caption_entities: Vec<Entity>,
+    #[serde(flatten)]
+    others: HashMap<String, IgnoredAny>,
+}
+
+/// The fields of a message that hold something a person sent and the bot cannot read. All others that are not text
+/// belong to service messages.
+const MEDIA: [&str; 17] = [
+    "animation",
+    "audio",
+    "checklist",
+    "contact",
+    "dice",
+    "document",
+    "game",
+    "location",
+    "paid_media",
+    "photo",
+    "poll",
+    "sticker",
+    "story",
+    "venue",
+    "video",
+    "video_note",
+    "voice",
+];
+
+#[derive(Deserialize)]
+struct User {
+    id: i64,
+    #[serde(default)]
+    is_bot: bool,
+}
+
+#[derive(Deserialize)]
+struct Chat {
+    id: i64,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Chat {
+    /// Whether several people talk here; `None` where nobody talks with a bot.
+    fn is_group(&self) -> Option<bool> {
+        match self.kind.as_str() {
+            "private" => Some(false),
+            "group" | "supergroup" => Some(true),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RepliedTo {
+    from: Option<User>,
+    /// Every message of a topic counts as a reply to the one that opened the topic.
+    forum_topic_created: Option<IgnoredAny>,
+}
+
+/// <https://core.telegram.org/bots/api#messageentity>
+#[derive(Deserialize)]
+struct Entity {
+    #[serde(rename = "type")]
+    kind: String,
+    /// In UTF-16 code units, as is the length.
+    offset: usize,
+    length: usize,
+    user: Option<User>,
+}
+
+/// <https://core.telegram.org/bots/api#chatmemberupdated>
+#[derive(Deserialize)]
+struct ChatMemberUpdated {
+    chat: Chat,
+    from: User,
+    old_chat_member: ChatMember,
+    new_chat_member: ChatMember,
+}
+
+#[derive(Deserialize)]
+struct ChatMember {
+    status: String,
+    #[serde(default)]
+    is_member: bool,
+}
+
+impl ChatMember {
+    fn is_in(&self) -> bool {
+        match self.status.as_str() {
+            "creator" | "administrator" | "member" => true,
+            "restricted" => self.is_member,
+            _ => false,
+        }
+    }
+}
+
+impl Message {
+    /// What the message says to the bot; `None` where it says nothing, or not to the bot.
+    fn content(&self, keys: &WebhookKeys, group: bool) -> Option<Content> {
+        let written = match (&self.text, &self.caption) {
+            (Some(text), _) => Some((text, &self.entities)),
+            (None, Some(caption)) => Some((caption, &self.caption_entities)),
+            (None, None) => None,
+        };
+        let media = MEDIA.iter().any(|field| self.others.contains_key(*field));
+        let Some((text, entities)) = written else {
+            return (media && (!group || self.replies_to(keys.bot_id))).then_some(Content::Unsupported);
+        };
+        let (text, mentioned) = without_mentions(text, entities, keys);
+        let (text, commanded) = match Addressee::of(&text) {
+            Addressee::Nobody => (text, false),
+            Addressee::AnyBot => {
+                let ours = Command::parse(&text).is_some();
+                (text, ours)
+            }
+            Addressee::Named(name) if !group || keys.is_called(name) => (without_name(&text, name), true),
+            Addressee::Named(_) => return None,
+        };
+        if group && !mentioned && !commanded && !self.replies_to(keys.bot_id) {
+            return None;
+        }
+        Some(match text.trim() {
+            "" if media => Content::Unsupported,
+            // The bot was called by its name and nothing else.
+            "" => Content::text("/help"),
+            text => Content::text(text),
+        })
+    }
+
+    fn replies_to(&self, bot: i64) -> bool {
+        let opening = self.reply_to_message.as_ref().filter(|replied| replied.forum_topic_created.is_none());
+        opening.and_then(|replied| replied.from.as_ref()).is_some_and(|author| author.id == bot)
+    }
+}
+
+impl WebhookKeys {
+    fn is_called(&self, name: &str) -> bool {
+        self.bot_username.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Whom a command is for.
+enum Addressee<'a> {
+    /// It is no command.
+    Nobody,
+    /// `/command`
+    AnyBot,
+    /// `/command@name`
+    Named(&'a str),
+}
+
+impl<'a> Addressee<'a> {
+    fn of(text: &'a str) -> Self {
+        let Some(command) = text.trim_start().strip_prefix('/') else { return Self::Nobody };
+        let word = command.split_whitespace().next().unwrap_or_default();
+        let (command, name) = word.split_once('@').map_or((word, None), |(command, name)| (command, Some(name)));
+        let formed = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        match name {
+            _ if !formed(command) => Self::Nobody,
+            None => Self::AnyBot,
+            Some(name) if formed(name) => Self::Named(name),
+            Some(_) => Self::Nobody,
+        }
+    }
+}
+
+fn without_name(text: &str, name: &str) -> String {
+    text.replacen(&format!("@{name}"), "", 1)
+}
+
+/// The text without the mentions of this bot, and whether there were any.
+fn without_mentions(text: &str, entities: &[Entity], keys: &WebhookKeys) -> (String, bool) {
+    let mut rest = String::with_capacity(text.len());
+    let mut done = 0;
+    let mut mentioned = false;
+    for entity in entities {
+        let Some(range) = utf16_range(text, entity.offset, entity.length) else { continue };
+        let ours = match entity.kind.as_str() {
+            "mention" => text[range.clone()].strip_prefix('@').is_some_and(|name| keys.is_called(name)),
+            "text_mention" => entity.user.as_ref().is_some_and(|user| user.id == keys.bot_id),
+            _ => false,
+        };
+        if ours && range.start >= done {
+            rest.push_str(&text[done..range.start]);
+            done = text.len() - text[range.end..].trim_start_matches(' ').len();
+            mentioned = true;
+        }
+    }
+    rest.push_str(&text[done..]);
+    if mentioned {
+        // "Hoopoe, are you open?"
+        let said = rest.trim_start_matches([' ', ',', '，', ':', '：']).len();
+        rest.drain(..rest.len() - said);
+    }
+    (rest, mentioned)
+}
+
+/// The bytes of a range counted in UTF-16 code units; `None` where it is outside of the text or splits a character.
+fn utf16_range(text: &str, offset: usize, length: usize) -> Option<Range<usize>> {
+    let end = offset.checked_add(length)?;
+    let mut start_byte = None;
+    let mut units = 0;
+    for (byte, character) in text.char_indices().map(|(byte, c)| (byte, Some(c))).chain([(text.len(), None)]) {
+        if units == offset {
+            start_byte = Some(byte);
+        }
+        if units == end {
+            return Some(start_byte?..byte);
+        }
+        units += character.map_or(1, char::len_utf16);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_counted_in_utf16_units() {
+        let text = "🐦 @bot 你好";
+        assert_eq!(utf16_range(text, 3, 4).map(|range| &text[range]), Some("@bot"));
+        assert_eq!(utf16_range(text, 8, 2).map(|range| &text[range]), Some("你好"));
+        assert_eq!(utf16_range(text, 10, 0).map(|range| &text[range]), Some(""));
+        for (offset, length) in [(1, 2), (0, 1), (8, 3), (11, 0), (usize::MAX, 1)] {
+            assert_eq!(utf16_range(text, offset, length), None, "{offset} {length}");
+        }
+    }
+}

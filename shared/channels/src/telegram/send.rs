@@ -1,0 +1,160 @@
+//! What Telegram is told: `sendMessage` (<https://core.telegram.org/bots/api#sendmessage>).
+//!
+//! The text goes without a parse mode: it arrives as it was written, and no character of it can make Telegram refuse
+//! the message.
+//!
+//! Quick replies are a reply keyboard. A press sends the button's text as an ordinary message of the person, so the
+//! chat shows what was asked and the bot needs no second way in. An inline keyboard would hold 64 bytes a button
+//! (`callback_data`; 21 Chinese characters), need an `answerCallbackQuery` call for each press, and stay behind
+//! under old messages.
+
+use std::time::Duration;
+
+use hoopoe_message::{Channel, Reply};
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::{API_BASE, Address, Telegram};
+use crate::sender::{ApiRequest, InvalidAddress, Outcome, Retry, Sender};
+use crate::split::split;
+
+/// "1-4096 characters after entities parsing". Telegram counts entities in UTF-16 units and says nothing else about
+/// what a character is; no other way of counting gives more.
+const MAX_TEXT_UTF16: usize = 4096;
+
+/// What authorises a call.
+#[derive(Debug, Deserialize)]
+pub struct SendKeys {
+    pub(super) bot_token: SecretString,
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
+}
+
+impl SendKeys {
+    /// The URL of a method; the token is part of it ("Making requests",
+    /// <https://core.telegram.org/bots/api#making-requests>).
+    pub(super) fn url(&self, method: &str) -> String {
+        let base = self.api_base.as_deref().unwrap_or(API_BASE);
+        format!("{base}/bot{}/{method}", self.bot_token.expose_secret())
+    }
+}
+
+impl Sender for Telegram {
+    const CHANNEL: Channel = Channel::Telegram;
+
+    /// `sendMessage` takes no key that would make Telegram drop a second one.
+    const IDEMPOTENT: bool = false;
+
+    type Keys = SendKeys;
+
+    fn render(_keys: &SendKeys, reply: &Reply) -> Result<Vec<String>, InvalidAddress> {
+        let address: Address = serde_json::from_str(&reply.address).map_err(|_| InvalidAddress)?;
+        let texts = split(&reply.text, MAX_TEXT_UTF16, char::len_utf16);
+        let last = texts.len().saturating_sub(1);
+        let bodies = texts.iter().enumerate().map(|(at, text)| {
+            let message = SendMessage {
+                chat_id: address.chat,
+                message_thread_id: address.thread,
+                text,
+                reply_parameters: address
+                    .reply_to
+                    .map(|message_id| ReplyParameters { message_id, allow_sending_without_reply: true }),
+                reply_markup: (at == last).then(|| Keyboard::of(&reply.suggestions, address.reply_to.is_some())),
+            };
+            serde_json::to_string(&message).expect("text and numbers serialise")
+        });
+        Ok(bodies.collect())
+    }
+
+    fn request(keys: &SendKeys, _token: Option<&SecretString>, body: String) -> http::Result<ApiRequest> {
+        ApiRequest::post_json(&keys.url("sendMessage"), body)
+    }
+
+    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
+        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
+            let retry = if status.is_server_error() { Retry::Backoff } else { Retry::Never };
+            return Outcome::refused(format!("HTTP {}, and no answer of the Bot API", status.as_u16()), retry);
+        };
+        if answer.ok {
+            return Outcome::Sent;
+        }
+        let code = answer.error_code.unwrap_or(status.as_u16());
+        let parameters = answer.parameters.unwrap_or_default();
+        let (retry, hint) = match code {
+            429 => {
+                let pause = parameters.retry_after.map(Duration::from_secs);
+                (pause.map_or(Retry::Backoff, Retry::After), "")
+            }
+            500.. => (Retry::Backoff, ""),
+            401 | 404 => (Retry::Never, " (the bot token is not valid)"),
+            400 if parameters.migrate_to_chat_id.is_some() => {
+                (Retry::Never, " (the group became a supergroup and has a new id; its next message is answered there)")
+            }
+            _ => (Retry::Never, ""),
+        };
+        Outcome::refused(format!("{code} {}{hint}", answer.description.unwrap_or_default()), retry)
+    }
+}
+
+#[derive(Serialize)]
+struct SendMessage<'a> {
+    chat_id: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_thread_id: Option<i64>,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_parameters: Option<ReplyParameters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_markup: Option<Keyboard<'a>>,
+}
+
+#[derive(Serialize)]
+struct ReplyParameters {
+    message_id: i64,
+    /// The person may have deleted the question meanwhile.
+    allow_sending_without_reply: bool,
+}
+
+/// `selective` shows it to the author of the quoted message alone: in a group it is one person's conversation.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Keyboard<'a> {
+    /// <https://core.telegram.org/bots/api#replykeyboardmarkup>
+    Shown { keyboard: Vec<[Button<'a>; 1]>, resize_keyboard: bool, one_time_keyboard: bool, selective: bool },
+    /// <https://core.telegram.org/bots/api#replykeyboardremove>: suggestions belong to the last answer only.
+    Removed { remove_keyboard: bool, selective: bool },
+}
+
+#[derive(Serialize)]
+struct Button<'a> {
+    text: &'a str,
+}
+
+impl<'a> Keyboard<'a> {
+    fn of(suggestions: &'a [String], selective: bool) -> Self {
+        let texts = suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+        let keyboard: Vec<_> = texts.map(|text| [Button { text }]).collect();
+        if keyboard.is_empty() {
+            Self::Removed { remove_keyboard: true, selective }
+        } else {
+            Self::Shown { keyboard, resize_keyboard: true, one_time_keyboard: true, selective }
+        }
+    }
+}
+
+/// What every call is answered with ("Making requests").
+#[derive(Deserialize)]
+struct Answer {
+    ok: bool,
+    error_code: Option<u16>,
+    description: Option<String>,
+    parameters: Option<ResponseParameters>,
+}
+
+/// <https://core.telegram.org/bots/api#responseparameters>
+#[derive(Default, Deserialize)]
+struct ResponseParameters {
+    retry_after: Option<u64>,
+    migrate_to_chat_id: Option<i64>,
+}

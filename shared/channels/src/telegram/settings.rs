@@ -1,0 +1,172 @@
+//! Setting up a bot: its settings, and the calls that tell Telegram where to post.
+
+use hoopoe_message::Channel;
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::send::SendKeys;
+use super::{API_BASE, Telegram};
+use crate::sender::{ApiRequest, Outcome, Retry, Sender};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+
+/// What Telegram is asked to post; everything else would be acknowledged and dropped.
+const ALLOWED_UPDATES: [&str; 2] = ["message", "my_chat_member"];
+
+/// How many updates Telegram may post at once, which is also its default. Each is one short invocation, and the
+/// updates of one chat come one after the other anyway.
+const MAX_CONNECTIONS: u8 = 40;
+
+/// The settings of a bot.
+#[derive(Debug)]
+pub struct Settings {
+    /// The bot's id, which is the part of its token before the colon.
+    bot_id: i64,
+    bot_username: Option<String>,
+    secret_token: SecretString,
+    send: SendKeys,
+}
+
+impl settings::Settings for Settings {
+    const CHANNEL: Channel = Channel::Telegram;
+
+    /// `bot_token` from @BotFather; `secret_token`, an invented one; optionally `bot_username` (else
+    /// [`Settings::get_me`] tells it) and `api_base`, another server of the Bot API.
+    fn parse(json: &str) -> Result<Self, InvalidSettings> {
+        let mut fields = Fields::read(json, &["bot_token", "secret_token", "bot_username", "api_base"])?;
+        let bot_token = fields.required(
+            "bot_token",
+            "has to be the token @BotFather gave: the bot's number, a colon, then letters, digits, _ and -",
+            |token| bot_id(token).is_some(),
+        )?;
+        let secret_token =
+            fields.required("secret_token", "has to be 1 to 256 characters of A-Z, a-z, 0-9, _ and -", |token| {
+                (1..=256).contains(&token.len()) && token.bytes().all(is_token_byte)
+            })?;
+        let bot_username =
+            fields.optional("bot_username", "has to be the bot's username, with or without @", is_username)?;
+        let api_base = fields.base_url("api_base")?;
+        Ok(Self {
+            bot_id: bot_id(&bot_token).expect("checked above"),
+            bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
+            secret_token: secret_token.into(),
+            send: SendKeys { bot_token: bot_token.into(), api_base },
+        })
+    }
+
+    fn keys(&self) -> StoredKeys {
+        let webhook = json!({
+            "secret_token": self.secret_token.expose_secret(),
+            "bot_id": self.bot_id,
+            "bot_username": self.bot_username,
+        });
+        let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
+        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+    }
+
+    fn console_steps(&self, webhook_url: &str) -> String {
+        let base = self.send.api_base.as_deref().unwrap_or(API_BASE);
+        let bot =
+            self.bot_username.as_ref().map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
+        format!(
+            "\
+1. If setWebhook was not called for you, call it with the same secrets:
+     curl {base}/bot<bot_token>/setWebhook \\
+       --data-urlencode 'url={webhook_url}' --data-urlencode 'secret_token=<secret_token>' \\
+       --data-urlencode 'allowed_updates={allowed}'
+2. In Telegram, tell @BotFather /setcommands and send:
+     start - Welcome
+     help - What I can do
+     new - Start over
+     lang - Language: /lang zh or /lang en
+3. For groups: leave /setprivacy on Enable. The bot answers mentions, replies to it, and commands.
+4. Open {bot}, press Start, and ask something.
+",
+            allowed = json!(ALLOWED_UPDATES),
+        )
+    }
+}
+
+impl Settings {
+    /// Whether the bot's username is known; without it the bot does not hear its name in groups.
+    #[must_use]
+    pub const fn has_username(&self) -> bool {
+        self.bot_username.is_some()
+    }
+
+    /// Takes the username that [`Settings::read_me`] read.
+    pub fn set_username(&mut self, username: String) {
+        self.bot_username = Some(username);
+    }
+
+    /// Asks Telegram whose token it is: <https://core.telegram.org/bots/api#getme>.
+    ///
+    /// # Errors
+    ///
+    /// Where the settings make no valid URL.
+    pub fn get_me(&self) -> http::Result<ApiRequest> {
+        ApiRequest::get(&self.send.url("getMe"))
+    }
+
+    /// Reads the answer to [`Settings::get_me`]: the bot's username.
+    ///
+    /// # Errors
+    ///
+    /// What Telegram says instead, mostly that the token is not valid.
+    pub fn read_me(status: StatusCode, body: &[u8]) -> Result<String, Outcome> {
+        #[derive(Deserialize)]
+        struct Answer {
+            result: Me,
+        }
+        #[derive(Deserialize)]
+        struct Me {
+            username: String,
+        }
+        match Telegram::outcome(status, &HeaderMap::new(), body) {
+            Outcome::Sent => match serde_json::from_slice::<Answer>(body) {
+                Ok(answer) if is_username(&answer.result.username) => Ok(answer.result.username),
+                _ => Err(Outcome::refused("getMe named no bot", Retry::Never)),
+            },
+            refused => Err(refused),
+        }
+    }
+
+    /// Tells Telegram where to post and which secret to send along: <https://core.telegram.org/bots/api#setwebhook>.
+    /// [`Telegram::outcome`](Sender::outcome) reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// Where the settings make no valid URL.
+    pub fn set_webhook(&self, webhook_url: &str) -> http::Result<ApiRequest> {
+        let body = json!({
+            "url": webhook_url,
+            "secret_token": self.secret_token.expose_secret(),
+            "allowed_updates": ALLOWED_UPDATES,
+            "max_connections": MAX_CONNECTIONS,
+        });
+        ApiRequest::post_json(&self.send.url("setWebhook"), body.to_string())
+    }
+}
+
+/// The bot's id, where the text has a token's form: the id, a colon, and a secret of no promised length. The Bot API's
+/// server asks for the same (tdlib/telegram-bot-api, `ClientManager::send`): at most 80 bytes, an id below 2^54 that
+/// does not start with 0. Whether the token is right, only getMe tells.
+fn bot_id(token: &str) -> Option<i64> {
+    let (id, secret) = token.split_once(':')?;
+    let formed = token.len() <= 80
+        && id.bytes().all(|byte| byte.is_ascii_digit())
+        && !id.starts_with('0')
+        && !secret.is_empty()
+        && secret.bytes().all(is_token_byte);
+    id.parse().ok().filter(|id| formed && *id < 1 << 54)
+}
+
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn is_username(name: &str) -> bool {
+    let name = name.strip_prefix('@').unwrap_or(name);
+    (3..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

@@ -1,0 +1,313 @@
+//! Telegram as its servers see it: every kind of update under `tests/fixtures/telegram`, every request the bot sends,
+//! and what nobody but Telegram may get in.
+
+mod received;
+mod sent;
+
+use std::time::Duration;
+
+use hoopoe_channels::telegram::{Settings as TelegramSettings, Telegram};
+use hoopoe_channels::{Outcome, Received, Refusal, Request, Retry, Sender, Settings, Webhook};
+use hoopoe_message::{BotId, Channel, Conversation, MessageId, Reply, Timestamp};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+const SETTINGS: &str = r#"{
+    "bot_token": "110201543:fixture_token-00000000000000000000",
+    "secret_token": "fixture-secret_1",
+    "bot_username": "@hoopoe_test_bot"
+}"#;
+
+fn settings() -> TelegramSettings {
+    TelegramSettings::parse(SETTINGS).expect("valid settings")
+}
+
+fn webhook_keys(settings: &TelegramSettings) -> <Telegram as Webhook>::Keys {
+    serde_json::from_str(settings.keys().webhook.expose_secret()).expect("keys as they are stored")
+}
+
+fn send_keys() -> <Telegram as Sender>::Keys {
+    serde_json::from_str(settings().keys().send.expose_secret()).expect("keys as they are stored")
+}
+
+fn signed(secret: &str) -> HeaderMap {
+    HeaderMap::from_iter([(
+        "X-Telegram-Bot-Api-Secret-Token".parse().expect("a header name"),
+        HeaderValue::from_str(secret).expect("a header value"),
+    )])
+}
+
+fn receive(settings: &TelegramSettings, headers: &HeaderMap, body: &[u8]) -> Result<Received, Refusal> {
+    let request = Request { method: &Method::POST, query: "", headers, body };
+    Telegram::receive(&webhook_keys(settings), &request, Timestamp::from_secs(1_767_225_600))
+}
+
+#[test]
+fn every_kind_of_update_is_read() {
+    let read = |body: &[u8]| receive(&settings(), &signed("fixture-secret_1"), body);
+    let received = received::fixtures("telegram", "json", read);
+    insta::assert_json_snapshot!("received", received);
+}
+
+#[test]
+fn without_a_username_only_the_name_is_not_heard() {
+    let unnamed = TelegramSettings::parse(
+        &SETTINGS.replace("\"bot_username\"", "\"api_base\"").replace("@hoopoe_test_bot", "http://127.0.0.1:8081"),
+    );
+    let unnamed = unnamed.expect("valid settings");
+    assert!(!unnamed.has_username());
+    let heard = |fixture: &str| {
+        let body = received::fixture("telegram", fixture);
+        let received = receive(&unnamed, &signed("fixture-secret_1"), &body).expect("authentic");
+        matches!(received, Received::Messages(messages) if !messages.is_empty())
+    };
+    for fixture in
+        ["group_reply_to_bot.json", "group_text_mention.json", "group_command.json", "private_start_with_name.json"]
+    {
+        assert!(heard(fixture), "{fixture}");
+    }
+    for fixture in ["group_mention.json", "group_command_with_name.json"] {
+        assert!(!heard(fixture), "{fixture}");
+    }
+}
+
+#[test]
+fn what_telegram_did_not_send_is_refused() {
+    let body = received::fixture("telegram", "private_text.json");
+    let forged = |headers: HeaderMap| receive(&settings(), &headers, &body).expect_err("forged").status();
+    assert_eq!(forged(HeaderMap::new()), StatusCode::UNAUTHORIZED);
+    for secret in ["", "fixture-secret_", "fixture-secret_12", "Fixture-secret_1", "fixture-secret_2"] {
+        assert_eq!(forged(signed(secret)), StatusCode::UNAUTHORIZED, "{secret:?}");
+    }
+    for method in [Method::GET, Method::PUT, Method::HEAD] {
+        let headers = signed("fixture-secret_1");
+        let request = Request { method: &method, query: "", headers: &headers, body: &body };
+        let refused = Telegram::receive(&webhook_keys(&settings()), &request, Timestamp::now());
+        assert_eq!(refused, Err(Refusal::Method));
+    }
+    let no_secret = serde_json::from_str(r#"{"secret_token":"","bot_id":1}"#).expect("keys");
+    let headers = signed("");
+    let request = Request { method: &Method::POST, query: "", headers: &headers, body: &body };
+    assert!(matches!(Telegram::receive(&no_secret, &request, Timestamp::now()), Err(Refusal::Forged(_))));
+}
+
+#[test]
+fn what_is_no_update_is_malformed() {
+    let whole = received::fixture("telegram", "group_mention.json");
+    let deep = format!("{{\"update_id\":1,\"x\":{}}}", "[".repeat(10_000));
+    for body in
+        [&b""[..], b"{}", b"[]", b"null", b"{\"update_id\":-1}", b"\xFF", &whole[..whole.len() / 2], deep.as_bytes()]
+    {
+        assert!(matches!(receive(&settings(), &signed("fixture-secret_1"), body), Err(Refusal::Malformed(_))));
+    }
+}
+
+fn reply(address: &str, text: &str, suggestions: &[&str]) -> Reply {
+    Reply {
+        id: MessageId::try_from("870000101".to_owned()).expect("a valid id"),
+        conversation: Conversation { channel: Channel::Telegram, bot: BotId::default(), chat: "7000001".into() },
+        address: address.into(),
+        number: 1,
+        after: None,
+        received_at: Timestamp::from_secs(1_767_225_600),
+        created_at: Timestamp::from_secs(1_767_225_600),
+        text: text.into(),
+        suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
+    }
+}
+
+fn rendered(reply: &Reply) -> Vec<String> {
+    Telegram::render(&send_keys(), reply).expect("an address of this channel")
+}
+
+#[test]
+fn requests_are_what_the_bot_api_documents() {
+    let replied = |address: &str, text: &str, suggestions: &[&str]| -> Vec<Value> {
+        let request = |body: String| sent::request(Telegram::request(&send_keys(), None, body));
+        rendered(&reply(address, text, suggestions)).into_iter().map(request).collect()
+    };
+    let group = r#"{"chat":-1001234567890,"thread":12,"reply_to":57}"#;
+    let requests = json!({
+        "private": replied(r#"{"chat":7000001}"#, "点击登录页的“忘记密码”。", &["联系人工", " ", "修改手机号"]),
+        "without suggestions": replied(r#"{"chat":7000001,"thread":12}"#, "*plain* <b>&</b> _text_", &[]),
+        "group": replied(group, "Two days.", &["Opening hours"]),
+        "setWebhook": sent::request(settings().set_webhook("https://bot.example/telegram/main")),
+        "getMe": sent::request(settings().get_me()),
+    });
+    insta::assert_json_snapshot!("sent", requests);
+}
+
+#[test]
+fn a_long_reply_is_several_messages_and_the_last_has_the_keyboard() {
+    let text = format!("{}\n\n{}", "一句话。".repeat(900), "The rest. ".repeat(200));
+    let bodies = rendered(&reply(r#"{"chat":-1001234567890,"reply_to":57}"#, &text, &["Thanks"]));
+    let [first, last] = &bodies[..] else { panic!("two messages, not {}", bodies.len()) };
+    assert!(first.contains("一句话。\"") && first.contains("reply_parameters") && !first.contains("reply_markup"));
+    assert!(last.contains("\"The rest. ") && last.contains("reply_parameters") && last.contains("Thanks"));
+}
+
+#[test]
+fn a_reply_needs_an_address_of_this_channel() {
+    for address in ["", "7000001", "ZhangMei", "{}", r#"{"chat":"7"}"#, r#"{"chat":7,"page":1}"#] {
+        assert!(Telegram::render(&send_keys(), &reply(address, "hello", &[])).is_err(), "{address}");
+    }
+}
+
+#[test]
+fn each_answer_of_telegram_has_its_outcome() {
+    let refused = |reason: &str, retry| Outcome::Refused { reason: reason.into(), retry };
+    for (status, body, outcome) in [
+        (200, r#"{"ok":true,"result":{"message_id":58}}"#, Outcome::Sent),
+        (
+            429,
+            r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 7","parameters":{"retry_after":7}}"#,
+            refused("429 Too Many Requests: retry after 7", Retry::After(Duration::from_secs(7))),
+        ),
+        (429, r#"{"ok":false,"error_code":429}"#, refused("429 ", Retry::Backoff)),
+        (
+            403,
+            r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#,
+            refused("403 Forbidden: bot was blocked by the user", Retry::Never),
+        ),
+        (
+            400,
+            r#"{"ok":false,"error_code":400,"description":"Bad Request: chat not found"}"#,
+            refused("400 Bad Request: chat not found", Retry::Never),
+        ),
+        (
+            400,
+            r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1001234567890}}"#,
+            refused(
+                "400 Bad Request: group chat was upgraded to a supergroup chat (the group became a supergroup and has a new id; its next message is answered there)",
+                Retry::Never,
+            ),
+        ),
+        (
+            401,
+            r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#,
+            refused("401 Unauthorized (the bot token is not valid)", Retry::Never),
+        ),
+        (
+            404,
+            r#"{"ok":false,"error_code":404,"description":"Not Found"}"#,
+            refused("404 Not Found (the bot token is not valid)", Retry::Never),
+        ),
+        (
+            500,
+            r#"{"ok":false,"error_code":500,"description":"Internal Server Error"}"#,
+            refused("500 Internal Server Error", Retry::Backoff),
+        ),
+        (502, "<html>Bad Gateway</html>", refused("HTTP 502, and no answer of the Bot API", Retry::Backoff)),
+        (200, "<html>Sign in</html>", refused("HTTP 200, and no answer of the Bot API", Retry::Never)),
+    ] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        assert_eq!(Telegram::outcome(status, &HeaderMap::new(), body.as_bytes()), outcome, "{body}");
+    }
+    let long = json!({ "ok": false, "error_code": 400, "description": "长".repeat(1000) }).to_string();
+    let Outcome::Refused { reason, .. } =
+        Telegram::outcome(StatusCode::BAD_REQUEST, &HeaderMap::new(), long.as_bytes())
+    else {
+        unreachable!("not ok");
+    };
+    assert!(reason.len() <= 200);
+}
+
+#[test]
+fn the_username_comes_from_get_me() {
+    let me =
+        br#"{"ok":true,"result":{"id":110201543,"is_bot":true,"first_name":"Hoopoe","username":"hoopoe_test_bot"}}"#;
+    assert_eq!(TelegramSettings::read_me(StatusCode::OK, me), Ok("hoopoe_test_bot".into()));
+    let refused = TelegramSettings::read_me(StatusCode::UNAUTHORIZED, br#"{"ok":false,"error_code":401}"#);
+    assert!(refused.is_err());
+    assert!(TelegramSettings::read_me(StatusCode::OK, br#"{"ok":true,"result":true}"#).is_err());
+    let mut settings = settings();
+    settings.set_username("renamed_test_bot".into());
+    assert!(settings.keys().webhook.expose_secret().contains("renamed_test_bot"));
+}
+
+#[test]
+fn settings_are_checked_field_by_field() {
+    for (token, valid) in [
+        ("110201543:fixture_token-00000000000000000000", true),
+        ("110201543", false),
+        ("110201543:", false),
+        (":fixture_token-00000000000000000000", false),
+        ("011020154:fixture_token-00000000000000000000", false),
+        ("-11020154:fixture_token-00000000000000000000", false),
+        ("110201543:fixture/../token", false),
+        ("110201543:fixture token", false),
+        ("99999999999999999999:fixture_token-00000000000000000000", false),
+    ] {
+        let parsed = TelegramSettings::parse(&json!({ "bot_token": token, "secret_token": "s" }).to_string());
+        assert_eq!(parsed.is_ok(), valid, "{token}");
+    }
+    for (field, value) in [
+        ("secret_token", json!("a b")),
+        ("secret_token", json!("x".repeat(257))),
+        ("secret_token", json!("")),
+        ("bot_username", json!("https://t.me/x")),
+        ("api_base", json!("api.telegram.org")),
+    ] {
+        let mut settings: Value = serde_json::from_str(SETTINGS).expect("JSON");
+        settings[field] = value;
+        let error = TelegramSettings::parse(&settings.to_string()).expect_err(field).to_string();
+        assert!(error.contains(&format!("\"{field}\"")), "{error}");
+    }
+    let steps = settings().console_steps("https://bot.example/telegram/main");
+    insta::assert_snapshot!("console_steps", steps);
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let shown = format!(
+        "{:?} {:?} {:?} {:?} {:?} {}",
+        settings(),
+        settings().keys(),
+        webhook_keys(&settings()),
+        send_keys(),
+        settings().set_webhook("https://bot.example/telegram/main").expect("a request"),
+        settings().console_steps("https://bot.example/telegram/main"),
+    );
+    assert!(!shown.contains("fixture_token") && !shown.contains("fixture-secret"), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn any_body_is_read_or_refused(body: Vec<u8>) {
+        let _ = receive(&settings(), &signed("fixture-secret_1"), &body);
+    }
+
+    #[test]
+    fn any_text_and_entities_are_read(text in ".{0,40}", entities in proptest::collection::vec((0_u64..60, 0_u64..60), 0..4)) {
+        let entities: Vec<_> = entities.iter().map(|(offset, length)| json!({ "type": "mention", "offset": offset, "length": length })).collect();
+        let body = json!({ "update_id": 1, "message": {
+            "message_id": 1, "from": { "id": 1, "is_bot": false }, "chat": { "id": 1, "type": "private" }, "text": text, "entities": entities,
+        }});
+        prop_assert!(receive(&settings(), &signed("fixture-secret_1"), body.to_string().as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn any_changed_byte_of_the_secret_is_refused(at in 0_usize..16, byte in 0x21_u8..0x7f) {
+        let mut secret = b"fixture-secret_1".to_vec();
+        prop_assume!(secret[at] != byte);
+        secret[at] = byte;
+        let secret = String::from_utf8(secret).expect("ASCII");
+        let received = receive(&settings(), &signed(&secret), b"{\"update_id\":1}");
+        prop_assert!(matches!(received, Err(Refusal::Forged(_))));
+    }
+
+    #[test]
+    fn any_answer_has_an_outcome(status in 100_u16..600, body: Vec<u8>) {
+        let _ = Telegram::outcome(StatusCode::from_u16(status).expect("in range"), &HeaderMap::new(), &body);
+    }
+
+    #[test]
+    fn any_reply_fits_the_limit(part in "[a-z。🐦 \n]{0,60}", parts in 0_usize..400) {
+        for body in rendered(&reply(r#"{"chat":1}"#, &part.repeat(parts), &[])) {
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            prop_assert!((1..=4096).contains(&body["text"].as_str().expect("a text").encode_utf16().count()));
+        }
+    }
+}

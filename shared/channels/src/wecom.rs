@@ -1,1 +1,30 @@
-//! wecom
+//! WeCom (企业微信) self-built applications.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `receive` | the URL check and the encrypted messages of a callback |
+//! | `xml` | the little of XML a callback needs |
+//! | `send` | a reply as 发送应用消息 calls, access tokens, and what WeCom says to both |
+//! | `settings` | [`Settings`] of an application |
+//!
+//! The documents are those for 企业内部开发 at <https://developer.work.weixin.qq.com/document/>.
+
+mod receive;
+mod send;
+mod settings;
+mod xml;
+
+pub use receive::WebhookKeys;
+pub use send::SendKeys;
+pub use settings::Settings;
+
+/// The WeCom channel.
+pub struct Wecom;
+
+/// Whether a text can be a member's UserID: 1 to 64 bytes ("创建成员", path/90195). The send API reads `|` as the end of
+/// an id and `@all` as everybody, so neither may pass for one.
+fn is_user_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && !text.starts_with('@')
+        && !text.chars().any(|c| c == '|' || c.is_whitespace() || c.is_control())
+}

@@ -1,0 +1,172 @@
+//! What WeCom is told: 发送应用消息 (path/90236), with a token from 获取access_token (path/91039).
+//!
+//! Codes are those of 全局错误码 (path/90313). Suggestions are numbered lines below the text: WeCom's own buttons
+//! (template cards) need a callback of their own and cannot stand below a text.
+
+use std::time::Duration;
+
+use hoopoe_message::{Channel, Reply};
+use http::{HeaderMap, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Wecom, is_user_id};
+use crate::sender::{AccessToken, ApiRequest, InvalidAddress, Outcome, Retry, Sender};
+use crate::split::split;
+
+/// WeCom's own server; private deployments have another.
+const API_BASE: &str = "https://qyapi.weixin.qq.com";
+
+/// "消息内容，最长不超过2048个字节，超过将截断": what is longer arrives cut.
+const MAX_TEXT_BYTES: usize = 2048;
+
+/// What authorises a call.
+#[derive(Debug, Deserialize)]
+pub struct SendKeys {
+    pub(super) corp_id: String,
+    pub(super) agent_id: u64,
+    pub(super) secret: SecretString,
+    #[serde(default)]
+    pub(super) token_url: Option<String>,
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
+}
+
+impl SendKeys {
+    fn api_base(&self) -> &str {
+        self.api_base.as_deref().unwrap_or(API_BASE)
+    }
+}
+
+impl Sender for Wecom {
+    const CHANNEL: Channel = Channel::Wecom;
+
+    /// There is `enable_duplicate_check`, but it compares contents: it would also drop the answer to a question
+    /// asked twice. So it is off.
+    const IDEMPOTENT: bool = false;
+
+    type Keys = SendKeys;
+
+    fn render(keys: &SendKeys, reply: &Reply) -> Result<Vec<String>, InvalidAddress> {
+        if !is_user_id(&reply.address) {
+            return Err(InvalidAddress);
+        }
+        let text = with_suggestions(&reply.text, &reply.suggestions);
+        let bodies = split(&text, MAX_TEXT_BYTES, char::len_utf8).into_iter().map(|content| {
+            json!({
+                "touser": reply.address,
+                "msgtype": "text",
+                "agentid": keys.agent_id,
+                "text": { "content": content },
+                "enable_duplicate_check": 0,
+            })
+            .to_string()
+        });
+        Ok(bodies.collect())
+    }
+
+    fn request(keys: &SendKeys, token: Option<&SecretString>, body: String) -> http::Result<ApiRequest> {
+        let token = token.map(ExposeSecret::expose_secret).unwrap_or_default();
+        let url = format!("{}/cgi-bin/message/send?access_token={}", keys.api_base(), encoded(token));
+        ApiRequest::post_json(&url, body)
+    }
+
+    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
+        let answer = match Answer::read(status, body) {
+            Ok(answer) => answer,
+            Err(refused) => return refused,
+        };
+        match answer.errcode {
+            0 if !answer.invaliduser.is_empty() => {
+                Outcome::refused("0, but the member is not in the application's 可见范围", Retry::Never)
+            }
+            0 if !answer.unlicenseduser.is_empty() => {
+                Outcome::refused("0, but the member has no 基础接口许可 licence", Retry::Never)
+            }
+            0 => Outcome::Sent,
+            // Missing, invalid (40001 is how older applications are told), expired.
+            40001 | 40014 | 41001 | 42001 => answer.refused(Retry::NewToken),
+            _ => answer.refused_for_good_or_later(),
+        }
+    }
+
+    fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
+        let default = || format!("{}/cgi-bin/gettoken", keys.api_base());
+        let url = keys.token_url.clone().unwrap_or_else(default);
+        let (id, secret) = (encoded(&keys.corp_id), encoded(keys.secret.expose_secret()));
+        Some(ApiRequest::get(&format!("{url}?corpid={id}&corpsecret={secret}")))
+    }
+
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+        let answer = Answer::read(status, body)?;
+        match (answer.errcode, &answer.access_token, answer.expires_in) {
+            (0, Some(secret), Some(seconds)) if !secret.expose_secret().is_empty() => {
+                Ok(AccessToken { secret: secret.clone(), lifetime: Duration::from_secs(seconds) })
+            }
+            (0, _, _) => Err(Outcome::refused("0, but without an access token", Retry::Never)),
+            _ => Err(answer.refused_for_good_or_later()),
+        }
+    }
+}
+
+/// The text with the suggestions as numbered lines below. WeCom refuses a body with escaped control characters
+/// (40033), so there are none.
+fn with_suggestions(text: &str, suggestions: &[String]) -> String {
+    let mut whole = text.trim_end().to_owned();
+    let suggestions = suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    for (number, suggestion) in (1..).zip(suggestions) {
+        whole.push_str(if number == 1 { "\n\n" } else { "\n" });
+        whole.push_str(&format!("{number}. {suggestion}"));
+    }
+    whole.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
+    whole
+}
+
+fn encoded(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+/// What every call is answered with.
+#[derive(Deserialize)]
+struct Answer {
+    errcode: i64,
+    #[serde(default)]
+    errmsg: String,
+    /// Whom a send did not reach, though others it may have.
+    #[serde(default)]
+    invaliduser: String,
+    #[serde(default)]
+    unlicenseduser: String,
+    access_token: Option<SecretString>,
+    /// Seconds.
+    expires_in: Option<u64>,
+}
+
+impl Answer {
+    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Outcome> {
+        serde_json::from_slice(body).ok().filter(|_| status.is_success()).ok_or_else(|| {
+            let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+            let retry = if later { Retry::Backoff } else { Retry::Never };
+            Outcome::refused(format!("HTTP {}, and no answer of WeCom", status.as_u16()), retry)
+        })
+    }
+
+    /// For codes that no new token mends.
+    fn refused_for_good_or_later(&self) -> Outcome {
+        match self.errcode {
+            // Busy; called too often; called too often at once.
+            -1 | 45009 | 45033 => self.refused(Retry::Backoff),
+            60020 => Outcome::refused(
+                format!("60020: list the egress address under the application's 企业可信IP; {}", self.errmsg),
+                Retry::Never,
+            ),
+            _ => self.refused(Retry::Never),
+        }
+    }
+
+    fn refused(&self, retry: Retry) -> Outcome {
+        Outcome::refused(format!("{} {}", self.errcode, self.errmsg), retry)
+    }
+}

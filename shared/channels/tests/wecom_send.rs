@@ -1,0 +1,237 @@
+//! What WeCom is sent, what it says to that, and the settings of an application.
+
+mod sent;
+
+use std::time::Duration;
+
+use hoopoe_channels::wecom::{Settings as WecomSettings, Wecom};
+use hoopoe_channels::{Outcome, Retry, Sender, Settings, Webhook};
+use hoopoe_message::{BotId, Channel, Conversation, MessageId, Reply, Timestamp};
+use http::{HeaderMap, StatusCode};
+use proptest::prelude::*;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+const TOKEN: &str = "fixtureToken01";
+const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+const CORP: &str = "wwexample00000001";
+
+fn settings() -> WecomSettings {
+    let settings = json!({
+        "corp_id": CORP, "agent_id": 1_000_002, "secret": "fixture-Secret+/=", "token": TOKEN, "encoding_aes_key": AES_KEY,
+    });
+    WecomSettings::parse(&settings.to_string()).expect("valid settings")
+}
+
+fn webhook_keys() -> <Wecom as Webhook>::Keys {
+    serde_json::from_str(settings().keys().webhook.expose_secret()).expect("keys as they are stored")
+}
+
+fn send_keys() -> <Wecom as Sender>::Keys {
+    serde_json::from_str(settings().keys().send.expose_secret()).expect("keys as they are stored")
+}
+
+fn reply(address: &str, text: &str, suggestions: &[&str]) -> Reply {
+    Reply {
+        id: MessageId::try_from("7205759487".to_owned()).expect("a valid id"),
+        conversation: Conversation { channel: Channel::Wecom, bot: BotId::default(), chat: address.into() },
+        address: address.into(),
+        number: 1,
+        after: None,
+        received_at: Timestamp::from_secs(1_767_225_600),
+        created_at: Timestamp::from_secs(1_767_225_600),
+        text: text.into(),
+        suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
+    }
+}
+
+fn rendered(reply: &Reply) -> Vec<String> {
+    Wecom::render(&send_keys(), reply).expect("a member's id")
+}
+
+#[test]
+fn requests_are_what_wecom_documents() {
+    let token = SecretString::from("access/token+1");
+    let replied = |text: &str, suggestions: &[&str]| -> Vec<Value> {
+        let request = |body: String| sent::request(Wecom::request(&send_keys(), Some(&token), body));
+        rendered(&reply("ZhangMei", text, suggestions)).into_iter().map(request).collect()
+    };
+    let elsewhere = json!({
+        "corp_id": CORP, "agent_id": "1000002", "secret": "s", "token": TOKEN, "encoding_aes_key": AES_KEY,
+        "token_url": "http://127.0.0.1:9001/token", "api_base": "http://127.0.0.1:9000/",
+    });
+    let elsewhere = WecomSettings::parse(&elsewhere.to_string()).expect("valid settings").keys();
+    let elsewhere = serde_json::from_str(elsewhere.send.expose_secret()).expect("keys as they are stored");
+    let requests = json!({
+        "with suggestions": replied("点击登录页的“忘记密码”。\n", &["联系人工", " ", "修改手机号"]),
+        "without suggestions": replied("plain\u{0} *text*\u{7}", &[]),
+        "without token": sent::request(Wecom::request(&send_keys(), None, "{}".into())),
+        "gettoken": sent::request(Wecom::token_request(&send_keys()).expect("WeCom uses tokens")),
+        "gettoken elsewhere": sent::request(Wecom::token_request(&elsewhere).expect("WeCom uses tokens")),
+        "send elsewhere": sent::request(Wecom::request(&elsewhere, Some(&token), "{}".into())),
+    });
+    insta::assert_json_snapshot!("sent", requests);
+}
+
+#[test]
+fn a_long_reply_is_several_messages_and_the_last_has_the_suggestions() {
+    let bodies = rendered(&reply("ZhangMei", &"一句话。".repeat(300), &["联系人工"]));
+    let [first, last] = &bodies[..] else { panic!("two messages, not {}", bodies.len()) };
+    assert!(first.contains("一句话。\"") && last.contains("一句话。\\n\\n1. 联系人工\""));
+}
+
+#[test]
+fn a_reply_needs_a_member() {
+    for address in ["", "@all", "a|b", "a b", "{\"chat\":7}\n", &"x".repeat(65)] {
+        assert!(Wecom::render(&send_keys(), &reply(address, "hello", &[])).is_err(), "{address}");
+    }
+}
+
+#[test]
+fn each_answer_to_a_send_has_its_outcome() {
+    let refused = |reason: &str, retry| Outcome::Refused { reason: reason.into(), retry };
+    for (status, body, outcome) in [
+        (200, r#"{"errcode":0,"errmsg":"ok","msgid":"xxxx"}"#, Outcome::Sent),
+        (200, r#"{"errcode":0,"errmsg":"ok","invaliduser":""}"#, Outcome::Sent),
+        (
+            200,
+            r#"{"errcode":0,"errmsg":"ok","invaliduser":"zhangmei"}"#,
+            refused("0, but the member is not in the application's 可见范围", Retry::Never),
+        ),
+        (
+            200,
+            r#"{"errcode":0,"errmsg":"ok","unlicenseduser":"zhangmei"}"#,
+            refused("0, but the member has no 基础接口许可 licence", Retry::Never),
+        ),
+        (
+            200,
+            r#"{"errcode":40014,"errmsg":"invalid access_token"}"#,
+            refused("40014 invalid access_token", Retry::NewToken),
+        ),
+        (
+            200,
+            r#"{"errcode":40001,"errmsg":"invalid credential"}"#,
+            refused("40001 invalid credential", Retry::NewToken),
+        ),
+        (
+            200,
+            r#"{"errcode":41001,"errmsg":"access_token missing"}"#,
+            refused("41001 access_token missing", Retry::NewToken),
+        ),
+        (
+            200,
+            r#"{"errcode":42001,"errmsg":"access_token expired"}"#,
+            refused("42001 access_token expired", Retry::NewToken),
+        ),
+        (
+            200,
+            r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#,
+            refused("45009 api freq out of limit", Retry::Backoff),
+        ),
+        (200, r#"{"errcode":45033,"errmsg":"concurrent limit"}"#, refused("45033 concurrent limit", Retry::Backoff)),
+        (200, r#"{"errcode":-1,"errmsg":"system busy"}"#, refused("-1 system busy", Retry::Backoff)),
+        (
+            200,
+            r#"{"errcode":60020,"errmsg":"not allow to access from your ip, from ip: 192.0.2.7"}"#,
+            refused(
+                "60020: list the egress address under the application's 企业可信IP; not allow to access from your ip, from ip: 192.0.2.7",
+                Retry::Never,
+            ),
+        ),
+        (
+            200,
+            r#"{"errcode":81013,"errmsg":"user & party & tag all invalid"}"#,
+            refused("81013 user & party & tag all invalid", Retry::Never),
+        ),
+        (503, "", refused("HTTP 503, and no answer of WeCom", Retry::Backoff)),
+        (429, "slow down", refused("HTTP 429, and no answer of WeCom", Retry::Backoff)),
+        (404, r#"{"errcode":0}"#, refused("HTTP 404, and no answer of WeCom", Retry::Never)),
+        (200, "<html>", refused("HTTP 200, and no answer of WeCom", Retry::Never)),
+    ] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        assert_eq!(Wecom::outcome(status, &HeaderMap::new(), body.as_bytes()), outcome, "{body}");
+    }
+}
+
+#[test]
+fn a_token_is_read_or_the_reason_is_told() {
+    let token =
+        Wecom::read_token(StatusCode::OK, br#"{"errcode":0,"errmsg":"ok","access_token":"hush","expires_in":7200}"#);
+    let token = token.expect("a token");
+    assert_eq!((token.secret.expose_secret(), token.lifetime), ("hush", Duration::from_secs(7200)));
+    assert!(!format!("{token:?}").contains("hush"));
+    for (body, retry) in [
+        (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Retry::Never),
+        (r#"{"errcode":40013,"errmsg":"invalid corpid"}"#, Retry::Never),
+        (r#"{"errcode":60020,"errmsg":"not allow to access from your ip"}"#, Retry::Never),
+        (r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#, Retry::Backoff),
+        (r#"{"errcode":0,"errmsg":"ok","access_token":"","expires_in":7200}"#, Retry::Never),
+        (r#"{"errcode":0,"errmsg":"ok"}"#, Retry::Never),
+        ("", Retry::Never),
+    ] {
+        let refused = Wecom::read_token(StatusCode::OK, body.as_bytes()).expect_err(body);
+        assert!(matches!(refused, Outcome::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
+    }
+}
+
+#[test]
+fn settings_are_checked_field_by_field() {
+    let valid = json!({ "corp_id": CORP, "agent_id": 1, "secret": "s", "token": TOKEN, "encoding_aes_key": AES_KEY });
+    for (field, value) in [
+        ("corp_id", json!("")),
+        ("corp_id", json!("ww/../x")),
+        ("agent_id", json!("main")),
+        ("agent_id", json!(-1)),
+        ("agent_id", json!([1])),
+        ("secret", json!("")),
+        ("secret", json!(7)),
+        ("token", json!("x".repeat(33))),
+        ("encoding_aes_key", json!("short")),
+        ("token_url", json!("127.0.0.1")),
+        ("api_base", json!("https://qyapi.weixin.qq.com?x=1")),
+    ] {
+        let mut settings = valid.clone();
+        settings[field] = value;
+        let error = WecomSettings::parse(&settings.to_string()).expect_err(field).to_string();
+        assert!(error.contains(&format!("\"{field}\"")), "{error}");
+    }
+    let steps = settings().console_steps("https://bot.example/wecom/main");
+    insta::assert_snapshot!("console_steps", steps);
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let token = SecretString::from("access-token-1");
+    let shown = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {}",
+        settings(),
+        settings().keys(),
+        webhook_keys(),
+        send_keys(),
+        Wecom::request(&send_keys(), Some(&token), "{}".into()).expect("a request"),
+        Wecom::token_request(&send_keys()).expect("WeCom uses tokens").expect("a request"),
+        settings().console_steps("https://bot.example/wecom/main"),
+    );
+    for secret in ["access-token-1", "fixture-Secret", TOKEN, AES_KEY] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_reply_fits_the_limit(part in "[a-z。🐦 \n]{0,60}", parts in 0_usize..200, suggestion in "(.|\\PC){0,30}") {
+        for body in rendered(&reply("ZhangMei", &part.repeat(parts), &[&suggestion])) {
+            let body: Value = serde_json::from_str(&body).expect("JSON");
+            let content = body["text"]["content"].as_str().expect("a text");
+            prop_assert!((1..=2048).contains(&content.len()));
+            prop_assert!(!content.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+        }
+    }
+
+    #[test]
+    fn any_answer_has_an_outcome(status in 100_u16..600, body: Vec<u8>) {
+        let status = StatusCode::from_u16(status).expect("in range");
+        let _ = Wecom::outcome(status, &HeaderMap::new(), &body);
+        let _ = Wecom::read_token(status, &body);
+    }
+}

@@ -1,6 +1,6 @@
 //! The signed and encrypted envelope of WeCom, which WeChat and DingTalk use with other names for its parts.
 //!
-//! 企业微信开发者中心, "加解密方案说明" (<https://developer.work.weixin.qq.com/document/path/90968>):
+//! 企业微信开发者中心, "加解密方案说明" (<https://developer.work.weixin.qq.com/document/path/91144>):
 //!
 //! - the signature is the SHA-1, in lower-case hex, of token, timestamp, nonce and ciphertext, sorted and joined;
 //! - the key is the base64 of 32 bytes without its last `=`, and the initial vector is its first 16 bytes;

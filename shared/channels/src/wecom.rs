@@ -7,7 +7,7 @@
 //! | `send` | a reply as 发送应用消息 calls, access tokens, and what WeCom says to both |
 //! | `settings` | [`Settings`] of an application |
 //!
-//! The documents are those for 企业内部开发 at <https://developer.work.weixin.qq.com/document/>.
+//! Documents are named by their title and `path/…` below <https://developer.work.weixin.qq.com/document/>.
 
 mod receive;
 mod send;
@@ -21,7 +21,7 @@ pub use settings::Settings;
 /// The WeCom channel.
 pub struct Wecom;
 
-/// Whether a text can be a member's UserID: 1 to 64 bytes ("创建成员", path/90195). The send API reads `|` as the end of
+/// Whether a text can be a member's UserID: 1 to 64 bytes ("创建成员"). The send API reads `|` as the end of
 /// an id and `@all` as everybody, so neither may pass for one.
 fn is_user_id(text: &str) -> bool {
     (1..=64).contains(&text.len())

@@ -1,4 +1,4 @@
-//! What WeCom sends to a callback URL ("回调配置", path/90930; "消息格式", path/90239; "事件格式", path/90240).
+//! What WeCom sends to a callback URL ("回调配置", path/90930; "消息格式", path/96467; "事件格式", path/90240).
 //!
 //! A GET checks the URL and wants the decrypted `echostr` back within a second. A POST brings one sealed message or
 //! event and wants an empty 200 within 5 seconds, or it comes again, up to three times.

@@ -1,0 +1,93 @@
+//! What stands behind the routes.
+
+use std::sync::Arc;
+
+use hoopoe_aws::{Environment, EnvironmentError, SdkConfig};
+use hoopoe_channels::Incoming;
+use hoopoe_channels::webchat::Keys;
+use hoopoe_keyring::{Keyring, KeyringError, Purpose};
+use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
+use hoopoe_store::{Entry, StoreError, Transcripts};
+use hoopoe_webhook::{Accepted, Intake, IntakeError};
+
+/// A bot's keys, the queue and the transcript; AWS in the function, memory in the routes' tests.
+pub(crate) trait Backend: Send + Sync {
+    /// What verifies the bot's session tokens.
+    fn keys(&self, bot: &BotId) -> impl Future<Output = Result<Arc<Keys>, BackendError>> + Send;
+
+    /// Numbers a message and queues it for inference.
+    fn accept(&self, bot: &BotId, message: Incoming) -> impl Future<Output = Result<Accepted, BackendError>> + Send;
+
+    /// Writes down what a person said as message `number`.
+    fn put_question(
+        &self,
+        conversation: &Conversation,
+        number: u64,
+        text: &str,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// What stands in the transcript after a place, in order, at most `limit` entries.
+    fn after(
+        &self,
+        conversation: &Conversation,
+        seq: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, BackendError>> + Send;
+}
+
+/// Something behind the routes did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackendError {
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    #[error(transparent)]
+    Transcript(#[from] StoreError),
+}
+
+/// The stack that `template.yaml` describes.
+#[derive(Debug)]
+pub(crate) struct Aws {
+    keyring: Keyring<Keys>,
+    intake: Intake,
+    transcripts: Transcripts,
+}
+
+impl Aws {
+    /// Reads KEYS_TABLE, CLAIMS_TABLE, INBOUND_QUEUE_URL and TRANSCRIPTS_TABLE.
+    pub(crate) fn new(environment: Environment, config: &SdkConfig) -> Result<Self, EnvironmentError> {
+        let keys = environment.required("KEYS_TABLE")?;
+        Ok(Self {
+            keyring: Keyring::new(config, keys, Channel::Webchat, Purpose::Webhook),
+            intake: Intake::new(Channel::Webchat, environment, config)?,
+            transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?),
+        })
+    }
+}
+
+impl Backend for Aws {
+    async fn keys(&self, bot: &BotId) -> Result<Arc<Keys>, BackendError> {
+        Ok(self.keyring.get(bot).await?)
+    }
+
+    async fn accept(&self, bot: &BotId, message: Incoming) -> Result<Accepted, BackendError> {
+        Ok(self.intake.accept(bot, message).await?)
+    }
+
+    async fn put_question(
+        &self,
+        conversation: &Conversation,
+        number: u64,
+        text: &str,
+        at: Timestamp,
+    ) -> Result<(), BackendError> {
+        Ok(self.transcripts.put_question(conversation, number, text, at).await?)
+    }
+
+    async fn after(&self, conversation: &Conversation, seq: u64, limit: usize) -> Result<Vec<Entry>, BackendError> {
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        Ok(self.transcripts.after(conversation, seq, limit, Timestamp::now()).await?)
+    }
+}

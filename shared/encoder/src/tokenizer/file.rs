@@ -1,6 +1,6 @@
 //! The tokenizer's file: used as it lies in memory, so that opening it costs no parsing.
 //!
-//! Little endian. A header of 32-bit words ([`Word`]), then sections, each starting at a multiple of four bytes:
+//! Little endian. A header of 32-bit words ([`Field`]), then sections, each starting at a multiple of four bytes:
 //!
 //! | section | content |
 //! |---|---|
@@ -25,16 +25,16 @@ use memmap2::Mmap;
 use yada::DoubleArray;
 
 /// The first word of the file, which also names the layout's version.
-pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"HTK1");
+pub const MAGIC: u32 = u32::from_le_bytes(*b"HTK1");
 
 /// The header's words, by position.
 #[derive(Clone, Copy, Debug)]
 #[repr(usize)]
-pub(super) enum Word {
+pub(super) enum Field {
     Magic,
     Kind,
     Rules,
-    LongestWord,
+    WordLimit,
     Begin,
     End,
     Pad,
@@ -51,16 +51,16 @@ pub(super) enum Word {
 /// Words of the header.
 pub(super) const HEADER_WORDS: usize = 15;
 
-/// [`Word::Kind`] of a unigram vocabulary.
+/// [`Field::Kind`] of a unigram vocabulary.
 pub(super) const UNIGRAM: u32 = 1;
-/// [`Word::Kind`] of a WordPiece vocabulary.
+/// [`Field::Kind`] of a WordPiece vocabulary.
 pub(super) const WORD_PIECE: u32 = 2;
 
-/// Bit of [`Word::Rules`]: letters become small.
+/// Bit of [`Field::Rules`]: letters become small.
 pub(super) const LOWERCASE: u32 = 1;
-/// Bit of [`Word::Rules`]: accents are taken off.
+/// Bit of [`Field::Rules`]: accents are taken off.
 pub(super) const STRIP_ACCENTS: u32 = 2;
-/// Bit of [`Word::Rules`]: every ideograph is a word.
+/// Bit of [`Field::Rules`]: every ideograph is a word.
 pub(super) const SPLIT_IDEOGRAPHS: u32 = 4;
 
 /// How a text becomes pieces.
@@ -114,13 +114,13 @@ pub(super) struct Contents {
 impl Contents {
     /// Checks all that a lookup relies on.
     pub(super) fn new(file: Mmap) -> Result<Self, &'static str> {
-        if file.len() < HEADER_WORDS * 4 || word(&file, Word::Magic as usize) != MAGIC {
+        if file.len() < HEADER_WORDS * 4 || word(&file, Field::Magic as usize) != MAGIC {
             return Err("it was not written by this version of `hoopoe model build`");
         }
         let file = Arc::new(file);
-        let header = |field: Word| word(&file, field as usize);
+        let header = |field: Field| word(&file, field as usize);
         let mut at = HEADER_WORDS * 4;
-        let mut section = |field: Word| {
+        let mut section = |field: Field| {
             let length = word(&file, field as usize) as usize;
             let range = at..at.checked_add(length).filter(|&end| end <= file.len()).ok_or("it is cut short")?;
             at = range.end.next_multiple_of(4);
@@ -128,29 +128,29 @@ impl Contents {
         };
         let text =
             |section: Section| String::from_utf8(section.to_vec()).map_err(|_| "it holds text that is not UTF-8");
-        let prefix = text(section(Word::PrefixBytes)?)?;
-        let model_id = text(section(Word::ModelBytes)?)?;
-        let characters = section(Word::CharacterBytes)?;
-        let replacements = section(Word::ReplacementBytes)?;
-        let scores = section(Word::ScoreBytes)?;
-        let trie = DoubleArray::new(section(Word::TrieBytes)?).map_err(|_| "its trie is damaged")?;
-        let kind = match header(Word::Kind) {
+        let prefix = text(section(Field::PrefixBytes)?)?;
+        let model_id = text(section(Field::ModelBytes)?)?;
+        let characters = section(Field::CharacterBytes)?;
+        let replacements = section(Field::ReplacementBytes)?;
+        let scores = section(Field::ScoreBytes)?;
+        let trie = DoubleArray::new(section(Field::TrieBytes)?).map_err(|_| "its trie is damaged")?;
+        let kind = match header(Field::Kind) {
             UNIGRAM => Kind::Unigram,
             WORD_PIECE => Kind::WordPiece(Rules {
-                lowercase: header(Word::Rules) & LOWERCASE != 0,
-                strip_accents: header(Word::Rules) & STRIP_ACCENTS != 0,
-                split_ideographs: header(Word::Rules) & SPLIT_IDEOGRAPHS != 0,
-                word_limit: header(Word::LongestWord) as usize,
+                lowercase: header(Field::Rules) & LOWERCASE != 0,
+                strip_accents: header(Field::Rules) & STRIP_ACCENTS != 0,
+                split_ideographs: header(Field::Rules) & SPLIT_IDEOGRAPHS != 0,
+                word_limit: header(Field::WordLimit) as usize,
             }),
             _ => return Err("it is of an unknown kind"),
         };
         Ok(Self {
             kind,
-            begin: header(Word::Begin),
-            end: header(Word::End),
-            pad: header(Word::Pad),
-            unknown: header(Word::Unknown),
-            unknown_score: f32::from_bits(header(Word::UnknownScore)),
+            begin: header(Field::Begin),
+            end: header(Field::End),
+            pad: header(Field::Pad),
+            unknown: header(Field::Unknown),
+            unknown_score: f32::from_bits(header(Field::UnknownScore)),
             trie,
             prefix,
             model_id,

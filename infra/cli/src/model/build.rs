@@ -1,0 +1,205 @@
+//! `hoopoe model build`.
+//!
+//! Everything is made in one scratch folder, which is moved into place when it is whole and accepted. The place is
+//! named after what went in, so that a second build finds it there.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use hoopoe_encoder::{
+    Options,
+    tokenizer::{MAGIC, compile::compile},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    BuildOptions, Preset, check, files, load,
+    manifest::{self, FileFacts, Manifest, Source},
+    python,
+};
+
+const SCRIPTS: &str = "infra/model";
+const ENVIRONMENT: &str = "target/venv/model";
+/// The files of a built model, and what stands beside it for running it.
+const SHIPPED: [&str; 4] = ["model.onnx", "weights.bin", "tokenizer.bin", "lib/libonnxruntime.so"];
+
+/// Builds, and returns the folder of the model.
+pub(super) async fn run(options: BuildOptions) -> anyhow::Result<PathBuf> {
+    ensure!(
+        Path::new(SCRIPTS).join("build.py").exists(),
+        "there is no {SCRIPTS} here: run this in the folder that holds Cargo.toml and {SCRIPTS}"
+    );
+    fs::create_dir_all(&options.out).with_context(|| format!("{} could not be made", options.out.display()))?;
+    // Held until the end: a second build waits, and then finds this one's result.
+    let lock = File::create(options.out.join("lock"))?;
+    lock.lock().context("another build could not be waited for")?;
+
+    let scratch = options.out.join("building");
+    let (finish, finished) = tokio::sync::oneshot::channel();
+    let folder = scratch.clone();
+    std::thread::spawn(move || {
+        let result = build(&options, &folder);
+        // Nobody listens only when the process is ending.
+        let _ = finish.send(result);
+    });
+    let result = tokio::select! {
+        result = finished => result.context("the build ended without a result")?,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped; nothing was changed")),
+    };
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).with_context(|| format!("{} could not be removed", scratch.display()))?;
+    }
+    result
+}
+
+/// Reports a step that may take a while.
+#[expect(clippy::print_stderr, reason = "progress is for the person who waits")]
+pub(super) fn step(text: &str) {
+    eprintln!("model: {text}");
+}
+
+fn build(options: &BuildOptions, scratch: &Path) -> anyhow::Result<PathBuf> {
+    let start = Instant::now();
+    let languages = languages(options);
+    let id = id(options, &languages)?;
+    let folder = options.out.join(&id);
+    let whole = folder.join(manifest::NAME).exists() && (!options.keep_fp32 || folder.join("fp32").exists());
+    if !whole {
+        if scratch.exists() {
+            fs::remove_dir_all(scratch)?;
+        }
+        fs::create_dir(scratch)?;
+        make(options, &languages, &id, scratch)?;
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::rename(scratch, &folder)?;
+        step(&format!("built {} in {:.0} s", folder.display(), start.elapsed().as_secs_f64()));
+    }
+    let next = options.out.join("current.next");
+    if next.is_symlink() {
+        fs::remove_file(&next)?;
+    }
+    symlink(&id, &next)?;
+    fs::rename(&next, options.out.join("current"))?;
+    Ok(folder)
+}
+
+fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> anyhow::Result<()> {
+    let python = python::environment(Path::new(ENVIRONMENT), &Path::new(SCRIPTS).join("requirements.txt"))?;
+    let mut command = Command::new(python);
+    command.arg(Path::new(SCRIPTS).join("build.py")).args(["--languages", languages]).arg("--out").arg(scratch);
+    match &options.folder {
+        Some(folder) => command.arg("--from").arg(folder).args(["--prefix", &options.prefix]),
+        None => command.args(["--preset", options.preset.name()]),
+    };
+    follow(&mut command)?;
+
+    step("compiling the tokenizer");
+    let vocabulary = scratch.join("vocabulary.json");
+    fs::write(scratch.join("tokenizer.bin"), compile(&fs::read(&vocabulary)?, id)?)?;
+
+    step("comparing INT8 with FP32");
+    let questions = check::read(&Path::new(SCRIPTS).join("check/questions.tsv"), languages)?;
+    let threads = Options::from_environment();
+    let exact = check::measure(&mut load(&files(scratch, true)?, threads)?, &questions)?;
+    let figures =
+        check::compare(&questions, &exact, &check::measure(&mut load(&files(scratch, false)?, threads)?, &questions)?);
+    figures.accept()?;
+
+    let about = scratch.join("build.json");
+    let source: Source = serde_json::from_slice(&fs::read(&about)?).context("build.json is not as expected")?;
+    let facts = SHIPPED.map(|name| Ok((name.to_owned(), FileFacts::of(&scratch.join(name))?)));
+    let manifest = Manifest {
+        id: id.to_owned(),
+        hoopoe: env!("CARGO_PKG_VERSION").to_owned(),
+        languages: languages.to_owned(),
+        source,
+        files: facts.into_iter().collect::<anyhow::Result<_>>()?,
+        check: figures,
+    };
+    fs::remove_file(vocabulary)?;
+    fs::remove_file(about)?;
+    if !options.keep_fp32 {
+        fs::remove_dir_all(scratch.join("fp32"))?;
+    }
+    fs::write(scratch.join(manifest::NAME), serde_json::to_vec_pretty(&manifest)?)?;
+    Ok(())
+}
+
+/// Runs the Python build; its standard output is a line for each step.
+fn follow(command: &mut Command) -> anyhow::Result<()> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("{command:?} could not be started"))?;
+    let lines = child.stdout.take().context("the build's output was not captured")?;
+    for line in BufReader::new(lines).lines() {
+        step(&line?);
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn languages(options: &BuildOptions) -> String {
+    match &options.languages {
+        Some(list) => list.clone(),
+        None if options.folder.is_none() && options.preset == Preset::Multilingual => "zh,en".to_owned(),
+        None => "all".to_owned(),
+    }
+}
+
+/// A hash of everything that the result depends on.
+fn id(options: &BuildOptions, languages: &str) -> anyhow::Result<String> {
+    let mut hash = Sha256::new();
+    let mut add = |name: &str, content: &[u8]| {
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name);
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(content);
+    };
+    add("hoopoe", env!("CARGO_PKG_VERSION").as_bytes());
+    add("tokenizer", &MAGIC.to_le_bytes());
+    add("processor", std::env::consts::ARCH.as_bytes());
+    add("languages", languages.as_bytes());
+    add("prefix", options.prefix.as_bytes());
+    for path in scripts(Path::new(SCRIPTS))? {
+        add(&path.to_string_lossy(), &fs::read(&path)?);
+    }
+    match &options.folder {
+        None => add("preset", options.preset.name().as_bytes()),
+        Some(folder) => {
+            for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+                let path = folder.join(name);
+                add(name, &fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?);
+            }
+        }
+    }
+    Ok(hex::encode(&hash.finalize()[..8]))
+}
+
+/// The files that decide what is built: code, requirements, the check's questions.
+fn scripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("{} could not be read", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            paths.extend(scripts(&path)?);
+        } else if path.extension().is_some_and(|kind| kind == "py" || kind == "txt" || kind == "tsv") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,186 @@
+//! The local stack.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+
+use crate::wait::eventually;
+
+/// The stack that `hoopoe up` started in `HOOPOE_STATE`.
+pub struct Stack {
+    /// An HTTP client that finds the function URLs.
+    pub http: Client,
+    /// The SQS client of the emulator.
+    pub sqs: aws_sdk_sqs::Client,
+    /// The DynamoDB client of the emulator.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    description: Value,
+    outputs: HashMap<String, String>,
+    state: PathBuf,
+    hoopoe: PathBuf,
+}
+
+/// A letter that stands in a dead-letter queue.
+#[derive(Debug)]
+pub struct DeadLetter {
+    /// The body, as it stood in the queue it came from.
+    pub body: String,
+    /// Why it is here.
+    pub reason: String,
+}
+
+impl Stack {
+    /// Opens the stack.
+    pub async fn open() -> Self {
+        let state: PathBuf = std::env::var_os("HOOPOE_STATE")
+            .expect("HOOPOE_STATE names the folder of a running local stack; `make test-e2e` starts one and sets it")
+            .into();
+        let file = state.join("stack.json");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let description: Value = serde_json::from_str(&text).expect("stack.json is JSON");
+        let endpoint = description["endpoint"].as_str().expect("an endpoint").to_owned();
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(description["region"].as_str().expect("a region").to_owned()))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
+            .http_client(hoopoe_aws::client::http_client(Some(&endpoint)))
+            .endpoint_url(endpoint)
+            .build();
+        let stack = description["stack"].as_str().expect("a name");
+        let described = aws_sdk_cloudformation::Client::new(&config)
+            .describe_stacks()
+            .stack_name(stack)
+            .send()
+            .await
+            .expect("the emulator answers");
+        let outputs = described.stacks().iter().flat_map(|stack| stack.outputs());
+        let outputs = outputs
+            .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())))
+            .collect();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            http: local_client(&description),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            description,
+            outputs,
+            state,
+            hoopoe: std::env::var_os("HOOPOE").expect("HOOPOE names the built command; `make test-e2e` sets it").into(),
+        }
+    }
+
+    /// An output of the template.
+    #[must_use]
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).unwrap_or_else(|| panic!("the template has no output {name}"))
+    }
+
+    /// The URL of a bot's webhook, on the URL of the bot `main`.
+    #[must_use]
+    pub fn webhook(&self, channel: &str, bot: &str) -> String {
+        let main = self.description["webhooks"][channel].as_str().expect("a webhook URL");
+        let base = main.strip_suffix("/main").expect("the URL of the bot main");
+        format!("{base}/{bot}")
+    }
+
+    /// The web chat's URL.
+    #[must_use]
+    pub fn webchat(&self) -> &str {
+        self.description["webchat"].as_str().expect("a web chat URL")
+    }
+
+    /// A bot name that no other test has.
+    #[must_use]
+    pub fn new_bot() -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+        format!("t{:x}-{}-{}", since.as_millis(), std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs `hoopoe` with these arguments and this standard input, and returns its standard output.
+    pub async fn hoopoe(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = tokio::process::Command::new(&self.hoopoe)
+            .arg("--state")
+            .arg(&self.state)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.hoopoe.display()));
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).await.expect("the command reads its input");
+        drop(stdin);
+        let output = child.wait_with_output().await.expect("the command ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "hoopoe {arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Posts a body and returns the status of the answer.
+    pub async fn post(&self, url: &str, headers: &[(&str, &str)], body: String) -> StatusCode {
+        let mut request = self.http.post(url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.expect("the function URL answers").status()
+    }
+
+    /// Puts a body into a queue as it is.
+    pub async fn enqueue(&self, queue: &str, body: &str) {
+        let url = self.output(queue);
+        self.sqs.send_message().queue_url(url).message_body(body).send().await.expect("the queue takes it");
+    }
+
+    /// Waits for the dead letter whose body holds `mark`, and takes it out of its queue.
+    pub async fn dead_letter(&self, queue: &str, mark: &str) -> DeadLetter {
+        let url = self.output(queue);
+        eventually(&format!("a dead letter with {mark} in {queue}"), async || {
+            let received = self
+                .sqs
+                .receive_message()
+                .queue_url(url)
+                .max_number_of_messages(10)
+                // Letters of other tests are to be seen again at once.
+                .visibility_timeout(1)
+                .message_attribute_names("All")
+                .send()
+                .await
+                .expect("the queue answers");
+            let letter = received.messages().iter().find(|message| message.body().is_some_and(|b| b.contains(mark)))?;
+            let reason = letter.message_attributes().and_then(|all| all.get("reason")?.string_value());
+            let found = DeadLetter {
+                body: letter.body().expect("a body").to_owned(),
+                reason: reason.unwrap_or_default().to_owned(),
+            };
+            let handle = letter.receipt_handle().expect("a handle");
+            self.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await.expect("it is deleted");
+            Some(found)
+        })
+        .await
+    }
+}
+
+/// A client for `http://<id>.lambda-url.<region>.localhost:<port>/`: every such name is this machine, whether its
+/// resolver knows that or not.
+fn local_client(description: &Value) -> Client {
+    let urls = description["webhooks"].as_object().expect("webhooks").values().chain([&description["webchat"]]);
+    let mut builder = Client::builder().no_proxy();
+    for url in urls {
+        let url = reqwest::Url::parse(url.as_str().expect("a URL")).expect("a URL");
+        let address = ([127, 0, 0, 1], url.port_or_known_default().expect("a port")).into();
+        builder = builder.resolve(url.host_str().expect("a host"), address);
+    }
+    builder.build().expect("a client")
+}

@@ -18,6 +18,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
+import blocks
 import graph
 import huggingface
 import languages
@@ -61,17 +62,13 @@ def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Pat
     _write_vocabulary(encoder, out / "vocabulary.json")
 
     _step("writing the FP32 graph")
-    model = graph.write(encoder)
     (out / "fp32").mkdir()
-    # Saving moves the weights out of the model, which is still needed.
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    onnx.save(copy, out / "fp32" / quantise.GRAPH, save_as_external_data=True, location=quantise.WEIGHTS)
-    del copy
+    exact = out / "fp32" / quantise.GRAPH
+    onnx.save(graph.write(encoder), exact, save_as_external_data=True, location=quantise.WEIGHTS)
 
     _step("quantising to INT8")
-    quantised = quantise.quantise(model, scratch)
-    del model
+    words = blocks.exact(encoder.tensors["word"])
+    quantised = quantise.quantise(graph.write(encoder, words), scratch)
     _step("optimising the graph")
     quantise.optimise(quantised, out)
     _copy_library(out / "lib")
@@ -82,6 +79,7 @@ def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Pat
         "tokenizer": encoder.tokenizer.kind,
         "pieces": len(encoder.tokenizer.pieces),
         "pieces_of_source": whole,
+        "word_vectors": "4-bit blocks, as in the source" if words else "INT8",
         "tools": {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
     }
     (out / "build.json").write_text(json.dumps(about, indent=2, ensure_ascii=False))

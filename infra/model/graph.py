@@ -6,9 +6,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from blocks import SIZE, Blocks
 from encoder import Encoder
 
 OPSET = 20
+# ONNX Runtime's own operators.
+RUNTIME = "com.microsoft"
 # onnx.helper writes the newest IR version, which may be ahead of the runtime's; 10 is the one of opset 20's time.
 IR_VERSION = 10
 
@@ -32,9 +35,20 @@ class _Graph:
     def ints(self, *values: int) -> str:
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
 
+    def words_of_blocks(self, words: Blocks) -> str:
+        shape = (len(words.packed), words.packed.shape[1] * 2)
+        packed = TensorProto(name="word", data_type=TensorProto.INT4, dims=shape, raw_data=words.packed.tobytes())
+        self.constants["word"] = packed
+        inputs = ["word", "input_ids", self.constant("word.scales", words.scales)]
+        axes = {"gather_axis": 0, "quantize_axis": 1}
+        return self.node("GatherBlockQuantized", inputs, "words", domain=RUNTIME, block_size=SIZE, **axes)
 
-def write(encoder: Encoder) -> onnx.ModelProto:
-    """Inputs `input_ids` and `attention_mask`, int64 [batch, tokens]; output `vectors`, float [batch, hidden]."""
+
+def write(encoder: Encoder, words: Blocks | None = None) -> onnx.ModelProto:
+    """Inputs `input_ids` and `attention_mask`, int64 [batch, tokens]; output `vectors`, float [batch, hidden].
+
+    The word vectors are FP32, or what is given as `words`.
+    """
     shape, tensors = encoder.architecture, encoder.tensors
     graph = _Graph()
 
@@ -49,11 +63,14 @@ def write(encoder: Encoder) -> onnx.ModelProto:
         return graph.node("Add", [graph.node("MatMul", [x, weight], f"{source}.product"), bias], f"{source}.sum")
 
     size = shape.hidden // shape.heads
-    words = graph.node("Gather", [graph.constant("word", tensors["word"]), "input_ids"], "words")
+    if words is None:
+        looked_up = graph.node("Gather", [graph.constant("word", tensors["word"]), "input_ids"], "words")
+    else:
+        looked_up = graph.words_of_blocks(words)
     length = graph.node("Shape", ["input_ids"], "length", start=1, end=2)
     table = graph.constant("position", tensors["position"])
     positions = graph.node("Slice", [table, graph.ints(0), length, graph.ints(0)], "positions")
-    x = norm(graph.node("Add", [words, positions], "embedded"), "norm", "normed")
+    x = norm(graph.node("Add", [looked_up, positions], "embedded"), "norm", "normed")
 
     mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
     one = graph.constant("one", np.float32(1))
@@ -85,9 +102,8 @@ def write(encoder: Encoder) -> onnx.ModelProto:
 
     if shape.pooling == "mean":
         weights = graph.node("Unsqueeze", [mask, graph.ints(1)], "weights")
-        sums = graph.node("Squeeze", [graph.node("MatMul", [weights, x], "sums"), graph.ints(1)], "sum")
-        # The length of the sum is divided away below, so it need not become a mean first.
-        pooled = sums
+        # The sum need not become a mean: its length is divided away below.
+        pooled = graph.node("Squeeze", [graph.node("MatMul", [weights, x], "sums"), graph.ints(1)], "pooled")
     else:
         pooled = graph.node("Gather", [x, graph.constant("first", np.int64(0))], "pooled", axis=1)
     graph.node("LpNormalization", [pooled], "vectors", axis=-1, p=2)
@@ -98,4 +114,5 @@ def write(encoder: Encoder) -> onnx.ModelProto:
     ]
     outputs = [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", shape.hidden])]
     body = helper.make_graph(graph.nodes, "encoder", inputs, outputs, list(graph.constants.values()))
-    return helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(RUNTIME, 1)]
+    return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION)

@@ -12,8 +12,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 GRAPH, WEIGHTS = "model.onnx", "weights.bin"
 
 
-def quantise(model: onnx.ModelProto, scratch: Path, reduce_range: bool = True) -> Path:
-    """Dynamic INT8 of every product with weights, a scale per output channel, and of the word vectors."""
+def quantise(model: onnx.ModelProto, scratch: Path) -> Path:
+    """Dynamic INT8 of every product with weights, a scale for each output channel, and of FP32 word vectors.
+
+    Weights keep to 7 bits. Processors without VNNI add two products of bytes in 16 bits, which 8-bit weights can
+    overflow: the sum is cut, and the vectors depend on the processor. With 7 bits it cannot happen, every processor
+    computes the same, and the eighth bit is worth less than that (the figures are in README.md).
+    """
     logging.getLogger().setLevel(logging.ERROR)
     path = scratch / "int8.onnx"
     quantize_dynamic(
@@ -21,8 +26,10 @@ def quantise(model: onnx.ModelProto, scratch: Path, reduce_range: bool = True) -
         path,
         op_types_to_quantize=["MatMul", "Gather"],
         per_channel=True,
-        reduce_range=reduce_range,
+        reduce_range=True,
         weight_type=QuantType.QInt8,
+        # Shape inference stops at an operator that only ONNX Runtime knows.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
     return path
 

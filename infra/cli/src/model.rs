@@ -3,7 +3,6 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`build`] | drives `infra/model` in its own Python environment, compiles, checks, moves into place |
-//! | [`python`] | makes that environment |
 //! | [`check`] | compares the INT8 model with its FP32 form before it is accepted |
 //! | [`eval`] | accuracy on labelled files |
 //! | [`bench`] | start-up, memory and latency |
@@ -14,7 +13,6 @@ mod build;
 mod check;
 mod eval;
 mod manifest;
-mod python;
 
 use std::path::{Path, PathBuf};
 

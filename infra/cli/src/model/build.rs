@@ -9,10 +9,9 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use hoopoe_encoder::{
     Options,
     tokenizer::{MAGIC, compile::compile},
@@ -22,8 +21,8 @@ use sha2::{Digest, Sha256};
 use super::{
     BuildOptions, Preset, check, files, load,
     manifest::{self, FileFacts, Manifest, Source},
-    python,
 };
+use crate::{progress::Step, python};
 
 const SCRIPTS: &str = "infra/model";
 const ENVIRONMENT: &str = "target/venv/model";
@@ -59,14 +58,7 @@ pub(super) async fn run(options: BuildOptions) -> anyhow::Result<PathBuf> {
     result
 }
 
-/// Reports a step that may take a while.
-#[expect(clippy::print_stderr, reason = "progress is for the person who waits")]
-pub(super) fn step(text: &str) {
-    eprintln!("model: {text}");
-}
-
 fn build(options: &BuildOptions, scratch: &Path) -> anyhow::Result<PathBuf> {
-    let start = Instant::now();
     let languages = languages(options);
     let id = id(options, &languages)?;
     let folder = options.out.join(&id);
@@ -81,7 +73,6 @@ fn build(options: &BuildOptions, scratch: &Path) -> anyhow::Result<PathBuf> {
             fs::remove_dir_all(&folder)?;
         }
         fs::rename(scratch, &folder)?;
-        step(&format!("built {} in {:.0} s", folder.display(), start.elapsed().as_secs_f64()));
     }
     let next = options.out.join("current.next");
     if next.is_symlink() {
@@ -93,8 +84,7 @@ fn build(options: &BuildOptions, scratch: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> anyhow::Result<()> {
-    let python = python::environment(Path::new(ENVIRONMENT), &Path::new(SCRIPTS).join("requirements.txt"))?;
-    let mut command = Command::new(python);
+    let mut command = Command::new(environment()?.join("python"));
     command.arg(Path::new(SCRIPTS).join("build.py")).args(["--languages", languages]).arg("--out").arg(scratch);
     match &options.folder {
         Some(folder) => command.arg("--from").arg(folder).args(["--prefix", &options.prefix]),
@@ -102,17 +92,17 @@ fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> an
     };
     follow(&mut command)?;
 
-    step("compiling the tokenizer");
     let vocabulary = scratch.join("vocabulary.json");
     fs::write(scratch.join("tokenizer.bin"), compile(&fs::read(&vocabulary)?, id)?)?;
 
-    step("comparing INT8 with FP32");
+    let step = Step::start("Check", "comparing INT8 with FP32");
     let questions = check::read(&Path::new(SCRIPTS).join("check/questions.tsv"), languages)?;
     let threads = Options::from_environment();
     let exact = check::measure(&mut load(&files(scratch, true)?, threads)?, &questions)?;
     let figures =
         check::compare(&questions, &exact, &check::measure(&mut load(&files(scratch, false)?, threads)?, &questions)?);
     figures.accept()?;
+    step.done(&figures);
 
     let about = scratch.join("build.json");
     let source: Source = serde_json::from_slice(&fs::read(&about)?).context("build.json is not as expected")?;
@@ -134,6 +124,16 @@ fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> an
     Ok(())
 }
 
+fn environment() -> anyhow::Result<PathBuf> {
+    let mut step = None;
+    let announce = || step = Some(Step::start("Python", format!("making {ENVIRONMENT}, about 120 MB to fetch")));
+    let bin = python::environment(Path::new(ENVIRONMENT), &Path::new(SCRIPTS).join("requirements.txt"), announce)?;
+    if let Some(step) = step {
+        step.done(ENVIRONMENT);
+    }
+    Ok(bin)
+}
+
 /// Runs the Python build; its standard output is a line for each step.
 fn follow(command: &mut Command) -> anyhow::Result<()> {
     let mut child = command
@@ -142,12 +142,18 @@ fn follow(command: &mut Command) -> anyhow::Result<()> {
         .spawn()
         .with_context(|| format!("{command:?} could not be started"))?;
     let lines = child.stdout.take().context("the build's output was not captured")?;
+    let mut under_way: Option<(Step, String)> = None;
     for line in BufReader::new(lines).lines() {
-        step(&line?);
+        let line = line?;
+        if let Some((step, text)) = under_way.take() {
+            step.done(text);
+        }
+        under_way = Some((Step::start("Model", &line), line));
     }
     let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    if let Some((step, text)) = under_way {
+        step.done(text);
     }
     Ok(())
 }

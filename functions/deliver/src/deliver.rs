@@ -121,7 +121,7 @@ impl Deliver {
         if deadline.since(now) < RESERVE {
             return Verdict::Again(Duration::from_secs(1));
         }
-        let attempt = match self.sends.begin(reply, deadline, now).await {
+        let mut attempt = match self.sends.begin(reply, deadline, now).await {
             Ok(Begin::Send(attempt)) => attempt,
             Ok(Begin::Settled) => {
                 count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
@@ -139,7 +139,7 @@ impl Deliver {
             }
         };
         let sent = self.send(reply, attempt.part).await;
-        let attempt = Attempt { part: sent.parts, ..attempt };
+        attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,
             End::Refused { reason, retry: Retry::Never } => self.give_up(reply, record, &attempt, &reason).await,

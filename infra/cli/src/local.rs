@@ -1,0 +1,200 @@
+//! `hoopoe up` and `hoopoe down`: the whole bot on this machine, with no AWS account.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`prerequisites`] | what must be installed, and how to get it |
+//! | [`build`] | compiles the functions, builds the model and the index |
+//! | [`emulator`] | MiniStack as a background process with persisted state |
+//! | [`deploy`] | `template.yaml` by SAM |
+//!
+//! Each step does what is missing and no more, and leaves its result whole or not at all, so `up` can be stopped at
+//! any point and run again.
+
+mod build;
+mod deploy;
+mod emulator;
+mod prerequisites;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::Args;
+
+use crate::Global;
+use crate::progress::{Step, line};
+use crate::python;
+use crate::stack::{LocalStack, Stack};
+use emulator::Emulator;
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  hoopoe up                        build what is missing, start, deploy, print the addresses
+  hoopoe up --port 4600            on this port; it is kept until `make clean-local`
+  hoopoe --state /tmp/other up     a second stack beside the first
+  hoopoe up --json                 print what stack.json holds
+
+The state is in target/local: stack.json says where everything is, emulator.log and deploy.log what happened.
+";
+
+/// Starts the local stack: builds what is missing, deploys what changed.
+#[derive(Args, Debug)]
+#[command(after_help = UP_EXAMPLES)]
+pub(crate) struct Up {
+    /// The emulator's port; the first free one from 4566 by default.
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Let the emulator enforce the policies of the functions' roles.
+    #[arg(long)]
+    enforce_policies: bool,
+}
+
+/// Stops the local stack; its state stays.
+#[derive(Args, Debug)]
+pub(crate) struct Down {}
+
+impl Up {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// When a step fails; what was done before it stays done.
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
+        local_only(global)?;
+        ensure!(Path::new("template.yaml").exists(), "run this in the project's folder, which holds template.yaml");
+        fs::create_dir_all(&global.state).with_context(|| format!("{} could not be made", global.state.display()))?;
+        let _lock = lock(&global.state)?;
+        prerequisites::check()?;
+
+        let environments = Environments::prepare();
+        build::functions()?;
+        let environments = environments.wait()?;
+        build::model()?;
+        build::index()?;
+
+        let emulator = self.emulator(&environments.emulator, &global.state)?;
+        let stack = deployed(&emulator, &environments.sam, &global.state).await?;
+        let local = stack.describe_local()?;
+        emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
+        print(&local, global.json)
+    }
+
+    /// The emulator that runs, or a new one with the state of the last.
+    fn emulator(&self, bin: &Path, state: &Path) -> anyhow::Result<Emulator> {
+        if let Some(running) = Emulator::last(state)?.filter(Emulator::answers) {
+            let suits = self.port.is_none_or(|port| port == running.port) && self.enforce_policies == running.auth;
+            if suits {
+                return Ok(running);
+            }
+            running.stop()?;
+        }
+        let step = Step::start("Emulator", "starting MiniStack");
+        let emulator = Emulator::start(bin, state, self.port, self.enforce_policies)?;
+        step.done(format_args!("MiniStack answers at {}", emulator.endpoint()));
+        Ok(emulator)
+    }
+}
+
+impl Down {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not end.
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
+        local_only(global)?;
+        match Emulator::last(&global.state)?.filter(Emulator::answers) {
+            Some(running) => {
+                let step = Step::start("Emulator", "stopping MiniStack");
+                running.stop()?;
+                step.done("MiniStack has stopped; `make up` continues where it was");
+            }
+            None => line("Emulator", "MiniStack is not running"),
+        }
+        Ok(())
+    }
+}
+
+fn local_only(global: &Global) -> anyhow::Result<()> {
+    ensure!(global.stack.is_none(), "this is about the local stack; a stack on AWS is deployed with `sam deploy`");
+    Ok(())
+}
+
+/// Held while `up` runs: two at once would start two emulators on one state.
+fn lock(state: &Path) -> anyhow::Result<File> {
+    let path = state.join("lock");
+    let file = File::create(&path).with_context(|| format!("{} could not be written", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!("another `hoopoe up` is at work on {}", state.display()),
+        Err(TryLockError::Error(error)) => {
+            Err(anyhow!(error).context(format!("{} could not be locked", path.display())))
+        }
+    }
+}
+
+/// The executables of the Python environments that run and deploy the stack.
+struct Environments {
+    emulator: PathBuf,
+    sam: PathBuf,
+}
+
+impl Environments {
+    /// Makes both beside whatever else is going on: the time is spent on fetching.
+    fn prepare() -> Preparing {
+        let make = |folder: &'static str, requirements: &'static str, what: &'static str| {
+            thread::spawn(move || {
+                python::environment(Path::new(folder), Path::new(requirements), || {
+                    line("Fetching", format_args!("{what} into {folder}"));
+                })
+            })
+        };
+        Preparing {
+            emulator: make("target/venv/local", "infra/local/requirements-emulator.txt", "MiniStack"),
+            sam: make("target/venv/sam", "infra/local/requirements-sam.txt", "SAM and cargo-lambda"),
+        }
+    }
+}
+
+struct Preparing {
+    emulator: thread::JoinHandle<anyhow::Result<PathBuf>>,
+    sam: thread::JoinHandle<anyhow::Result<PathBuf>>,
+}
+
+impl Preparing {
+    fn wait(self) -> anyhow::Result<Environments> {
+        let wait = |thread: thread::JoinHandle<anyhow::Result<PathBuf>>| {
+            thread.join().map_err(|_| anyhow!("making a Python environment panicked"))?
+        };
+        Ok(Environments { emulator: wait(self.emulator)?, sam: wait(self.sam)? })
+    }
+}
+
+/// The stack as this build has it, deployed unless it is already.
+async fn deployed(emulator: &Emulator, sam: &Path, state: &Path) -> anyhow::Result<Stack> {
+    let endpoint = emulator.endpoint();
+    let fingerprint = build::fingerprint()?;
+    if let Some(stack) = Stack::local(&endpoint).await?
+        && stack.tag(deploy::FINGERPRINT) == Some(&fingerprint)
+    {
+        return Ok(stack);
+    }
+    let step = Step::start("Stack", "deploying template.yaml");
+    deploy::deploy(sam, state, &endpoint, &fingerprint)?;
+    step.done("template.yaml is deployed");
+    Stack::local(&endpoint).await?.context("the emulator does not know the stack that was deployed just now")
+}
+
+fn print(local: &LocalStack, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(local)?);
+        return Ok(());
+    }
+    println!();
+    println!("web chat   {}", local.webchat);
+    for (channel, url) in &local.webhooks {
+        println!("{channel:<10} {url}");
+    }
+    Ok(())
+}

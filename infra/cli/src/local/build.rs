@@ -1,0 +1,58 @@
+//! What the bundles are made of: the functions' binaries, the model, the index of what the bot knows.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
+
+/// The functions of `template.yaml`, which are packages of the workspace.
+const FUNCTIONS: [&str; 5] = ["telegram", "wecom", "webchat", "inference", "deliver"];
+const BINARIES: &str = "target/release";
+const MODEL: &str = "target/model/current";
+const INDEX: &str = "target/knowledge/shop.idx";
+
+/// Compiles the functions in one call of cargo, and this command with them: packages compiled one by one would each
+/// choose features of their shared dependencies anew and compile those again.
+pub(super) fn functions() -> anyhow::Result<()> {
+    let packages = FUNCTIONS.iter().chain(&["hoopoe"]).flat_map(|name| ["--package", name]);
+    run(Command::new("cargo").args(["build", "--release", "--locked"]).args(packages))
+        .context("the functions could not be compiled")
+}
+
+/// Builds the default model, or finds it built.
+pub(super) fn model() -> anyhow::Result<()> {
+    hoopoe(&["model", "build"]).context("the model could not be built")
+}
+
+/// Encodes the default knowledge pack, or finds it encoded.
+pub(super) fn index() -> anyhow::Result<()> {
+    hoopoe(&["knowledge", "build"]).context("the knowledge pack could not be built")
+}
+
+/// Stands for all that the deployed stack is made of: it changes when one of them does.
+pub(super) fn fingerprint() -> anyhow::Result<String> {
+    let mut hash = Sha256::new();
+    let model = fs::canonicalize(MODEL).with_context(|| format!("{MODEL} could not be found"))?;
+    // A built model's folder is named after what it was made of.
+    hash.update(model.file_name().unwrap_or_default().as_encoded_bytes());
+    let binaries = FUNCTIONS.iter().map(|name| Path::new(BINARIES).join(name));
+    for path in ["template.yaml", "Makefile", INDEX].map(Path::new).into_iter().map(Path::to_owned).chain(binaries) {
+        let content = fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?;
+        hash.update(Sha256::digest(content));
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+/// The commands a person would type, run by the binary that was compiled just now.
+fn hoopoe(arguments: &[&str]) -> anyhow::Result<()> {
+    run(Command::new(Path::new(BINARIES).join("hoopoe")).args(arguments).stdout(Stdio::null()))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_owned();
+    let status = command.status().with_context(|| format!("{} could not be started", program.display()))?;
+    ensure!(status.success(), "{} ended with {status}", program.display());
+    Ok(())
+}

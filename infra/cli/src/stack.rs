@@ -1,0 +1,375 @@
+//! A stack that runs: the local one, or one on AWS that `--stack` names. Every command finds its tables, queues,
+//! functions and URLs here, in the stack's outputs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_sdk_cloudformation::error::DisplayErrorContext;
+use aws_sdk_cloudformation::types::Stack as Description;
+use serde::{Deserialize, Serialize};
+
+use crate::Global;
+
+/// The name of the local stack, and its region.
+pub(crate) const LOCAL_NAME: &str = "hoopoe";
+/// The region that the local stack pretends to be in.
+pub(crate) const LOCAL_REGION: &str = "us-east-1";
+/// The emulator takes any credentials; where it enforces policies, these are the account's own.
+pub(crate) const CREDENTIALS: (&str, &str) = ("test", "test");
+
+/// What `hoopoe up` leaves for other programs to read, in `stack.json` of the state folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LocalStack {
+    /// Where the emulator listens: the endpoint of every AWS client.
+    pub(crate) endpoint: String,
+    /// Always [`LOCAL_REGION`].
+    pub(crate) region: String,
+    /// Always [`LOCAL_NAME`].
+    pub(crate) stack: String,
+    /// The web chat page.
+    pub(crate) webchat: String,
+    /// The webhook of each other channel's bot `main`, by channel.
+    pub(crate) webhooks: BTreeMap<String, String>,
+}
+
+impl LocalStack {
+    /// Where it stands in a state folder.
+    #[must_use]
+    pub(crate) fn path(state: &Path) -> PathBuf {
+        state.join("stack.json")
+    }
+
+    fn read(state: &Path) -> anyhow::Result<Self> {
+        let path = Self::path(state);
+        let json = fs::read(&path).with_context(|| {
+            format!("there is no local stack ({} is missing); start it with `make up`", path.display())
+        })?;
+        serde_json::from_slice(&json)
+            .with_context(|| format!("{} is damaged; `make up` writes it anew", path.display()))
+    }
+}
+
+/// A deployed stack with the configuration to reach it.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    name: String,
+    /// The emulator's endpoint, for the local stack.
+    endpoint: Option<String>,
+    config: SdkConfig,
+    outputs: BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
+}
+
+impl Stack {
+    /// The stack that the options name: `--stack`, or the local one.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there or does not answer.
+    pub(crate) async fn find(global: &Global) -> anyhow::Result<Self> {
+        match &global.stack {
+            Some(name) => {
+                let mut loader =
+                    aws_config::defaults(BehaviorVersion::latest()).http_client(hoopoe_aws::client::http_client(None));
+                if let Some(profile) = &global.profile {
+                    loader = loader.profile_name(profile);
+                }
+                if let Some(region) = &global.region {
+                    loader = loader.region(Region::new(region.clone()));
+                }
+                let config = loader.load().await;
+                if config.region().is_none() {
+                    bail!("no region is set: pass --region, or set it in the AWS profile");
+                }
+                Self::describe(config, name, None).await?.with_context(|| format!("there is no stack {name}"))
+            }
+            None => {
+                let local = LocalStack::read(&global.state)?;
+                Self::local(&local.endpoint)
+                    .await
+                    .with_context(|| {
+                        format!("the local stack at {} cannot be used; `make up` starts it", local.endpoint)
+                    })?
+                    .context("the emulator does not know the local stack; `make up` deploys it")
+            }
+        }
+    }
+
+    /// The local stack of the emulator at `endpoint`, if it was deployed.
+    ///
+    /// # Errors
+    ///
+    /// When the emulator does not answer.
+    pub(crate) async fn local(endpoint: &str) -> anyhow::Result<Option<Self>> {
+        let (id, secret) = CREDENTIALS;
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(LOCAL_REGION))
+            .endpoint_url(endpoint)
+            .http_client(hoopoe_aws::client::http_client(Some(endpoint)))
+            .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(
+                aws_smithy_async::rt::sleep::TokioSleep::new(),
+            ))
+            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::new(
+                id, secret, None, None, "emulator",
+            )))
+            .build();
+        Self::describe(config, LOCAL_NAME, Some(endpoint.to_owned())).await
+    }
+
+    async fn describe(config: SdkConfig, name: &str, endpoint: Option<String>) -> anyhow::Result<Option<Self>> {
+        let described = aws_sdk_cloudformation::Client::new(&config).describe_stacks().stack_name(name).send().await;
+        let description = match described {
+            Ok(output) => output.stacks.unwrap_or_default().into_iter().next(),
+            // CloudFormation has no error of its own for a stack that is not there.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .and_then(|error| error.meta().message())
+                    .is_some_and(|message| message.contains("does not exist")) =>
+            {
+                None
+            }
+            Err(error) => bail!("the stack {name} cannot be read: {}", DisplayErrorContext(&error)),
+        };
+        Ok(description.map(|description| Self {
+            name: name.to_owned(),
+            endpoint,
+            config,
+            tags: tags(&description),
+            outputs: outputs(description),
+        }))
+    }
+
+    /// The stack's name.
+    #[must_use]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The configuration for AWS clients.
+    #[must_use]
+    pub(crate) const fn config(&self) -> &SdkConfig {
+        &self.config
+    }
+
+    /// A tag of the stack.
+    #[must_use]
+    pub(crate) fn tag(&self, key: &str) -> Option<&str> {
+        self.tags.get(key).map(String::as_str)
+    }
+
+    /// An output of the stack, such as `KeysTableName`.
+    ///
+    /// # Errors
+    ///
+    /// When an older template deployed it.
+    pub(crate) fn output(&self, name: &str) -> anyhow::Result<&str> {
+        self.outputs.get(name).map(String::as_str).ok_or_else(|| {
+            anyhow!("the stack {} has no output {name}; deploy it again with this version's template.yaml", self.name)
+        })
+    }
+
+    /// The deployed functions: the last part of each name, and the whole name.
+    #[must_use]
+    pub(crate) fn functions(&self) -> BTreeMap<&str, &str> {
+        let prefix = format!("{}-", self.name);
+        self.outputs
+            .iter()
+            .filter(|(key, _)| key.ends_with("FunctionName"))
+            .map(|(_, name)| (name.strip_prefix(&prefix).unwrap_or(name), name.as_str()))
+            .collect()
+    }
+
+    /// The web chat page of the bot `main`.
+    ///
+    /// # Errors
+    ///
+    /// When an older template deployed it.
+    pub(crate) fn webchat(&self) -> anyhow::Result<String> {
+        self.output("WebchatUrl").map(|url| self.reachable(url))
+    }
+
+    /// The webhook of a channel's bot, by the channel's name.
+    ///
+    /// # Errors
+    ///
+    /// When the stack has no such channel.
+    pub(crate) fn webhook(&self, channel: &str, bot: &str) -> anyhow::Result<String> {
+        let main = match channel {
+            "webchat" => self.webchat()?,
+            _ => self.webhooks().remove(channel).with_context(|| {
+                format!(
+                    "the stack {} receives nothing from {channel}; deploy it with this version's template.yaml",
+                    self.name
+                )
+            })?,
+        };
+        let base = main.strip_suffix("main").context("webhook outputs end with the bot main")?;
+        Ok(format!("{base}{bot}"))
+    }
+
+    /// The webhook of each channel's bot `main`, by the channel's name.
+    #[must_use]
+    pub(crate) fn webhooks(&self) -> BTreeMap<String, String> {
+        self.outputs
+            .iter()
+            .filter_map(|(key, url)| Some((key.strip_suffix("WebhookUrl")?.to_lowercase(), self.reachable(url))))
+            .collect()
+    }
+
+    /// What `stack.json` says of the local stack.
+    ///
+    /// # Errors
+    ///
+    /// When the stack is not local or lacks an output.
+    pub(crate) fn describe_local(&self) -> anyhow::Result<LocalStack> {
+        Ok(LocalStack {
+            endpoint: self.endpoint.clone().context("the stack is not the local one")?,
+            region: LOCAL_REGION.to_owned(),
+            stack: self.name.clone(),
+            webchat: self.webchat()?,
+            webhooks: self.webhooks(),
+        })
+    }
+
+    /// The address by which a function URL is reached: itself on AWS; locally at the emulator, which knows the
+    /// function by the host's name.
+    fn reachable(&self, url: &str) -> String {
+        match &self.endpoint {
+            Some(endpoint) => local_url(url, endpoint).unwrap_or_else(|| url.to_owned()),
+            None => url.to_owned(),
+        }
+    }
+}
+
+/// `https://<id>.lambda-url.<region>.on.aws/…` as the emulator at `http://127.0.0.1:<port>` serves it.
+fn local_url(url: &str, endpoint: &str) -> Option<String> {
+    let port = endpoint.rsplit_once(':')?.1;
+    let (host, path) = url.strip_prefix("https://")?.split_once('/')?;
+    Some(format!("http://{}.localhost:{port}/{path}", host.strip_suffix(".on.aws")?))
+}
+
+fn outputs(description: Description) -> BTreeMap<String, String> {
+    let outputs = description.outputs.unwrap_or_default();
+    outputs.into_iter().filter_map(|output| Some((output.output_key?, output.output_value?))).collect()
+}
+
+fn tags(description: &Description) -> BTreeMap<String, String> {
+    let tags = description.tags();
+    tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()))).collect()
+}
+
+/// An HTTP client for the stack's URLs.
+///
+/// Browsers and curl know that every name under `localhost` is this machine (RFC 6761, 6.3); the system's resolver
+/// often does not, so this client does.
+///
+/// # Errors
+///
+/// When TLS cannot be set up.
+pub(crate) fn http_client() -> anyhow::Result<reqwest::Client> {
+    // Fails where a provider was installed before, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().dns_resolver(Arc::new(Resolver)).build().context("the HTTP client cannot be made")
+}
+
+struct Resolver;
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let addresses: Vec<SocketAddr> = if is_localhost(&host) {
+                vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]
+            } else {
+                tokio::task::spawn_blocking(move || (host.as_str(), 0).to_socket_addrs()).await??.collect()
+            };
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .len()
+            .checked_sub(".localhost".len())
+            .and_then(|at| host.get(at..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(endpoint: Option<&str>) -> Stack {
+        let outputs = [
+            ("WebchatUrl", "https://abc.lambda-url.us-east-1.on.aws/webchat/main"),
+            ("TelegramWebhookUrl", "https://def.lambda-url.us-east-1.on.aws/telegram/main"),
+            ("TelegramFunctionName", "bot-telegram"),
+            ("KeysTableName", "bot-Keys-1"),
+        ];
+        Stack {
+            name: "bot".into(),
+            endpoint: endpoint.map(Into::into),
+            config: SdkConfig::builder().build(),
+            outputs: outputs.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn urls_of_the_local_stack_lead_to_the_emulator() {
+        let local = stack(Some("http://127.0.0.1:4566"));
+        assert_eq!(local.webchat().expect("there"), "http://abc.lambda-url.us-east-1.localhost:4566/webchat/main");
+        let described = local.describe_local().expect("local");
+        assert_eq!(
+            serde_json::to_value(described).expect("JSON"),
+            serde_json::json!({
+                "endpoint": "http://127.0.0.1:4566",
+                "region": "us-east-1",
+                "stack": "bot",
+                "webchat": "http://abc.lambda-url.us-east-1.localhost:4566/webchat/main",
+                "webhooks": {"telegram": "http://def.lambda-url.us-east-1.localhost:4566/telegram/main"},
+            })
+        );
+    }
+
+    #[test]
+    fn urls_on_aws_stay_as_they_are() {
+        let deployed = stack(None);
+        let url = deployed.webhook("telegram", "shop").expect("there");
+        assert_eq!(url, "https://def.lambda-url.us-east-1.on.aws/telegram/shop");
+        let error = deployed.webhook("line", "main").expect_err("not deployed").to_string();
+        assert!(error.contains("receives nothing from line"), "{error}");
+    }
+
+    #[test]
+    fn functions_go_by_their_short_names() {
+        assert_eq!(stack(None).functions(), BTreeMap::from([("telegram", "bot-telegram")]));
+    }
+
+    #[test]
+    fn a_missing_output_says_what_to_do() {
+        let error = stack(None).output("ClaimsTableName").expect_err("not there").to_string();
+        assert!(error.contains("deploy it again"), "{error}");
+    }
+
+    #[test]
+    fn every_name_under_localhost_is_this_machine() {
+        for host in ["localhost", "a.b.localhost", "A.LOCALHOST", "a.localhost."] {
+            assert!(is_localhost(host), "{host}");
+        }
+        for host in ["localhost.example.com", "notlocalhost", "localhos", "例.测试"] {
+            assert!(!is_localhost(host), "{host}");
+        }
+    }
+}

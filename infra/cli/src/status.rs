@@ -1,0 +1,158 @@
+//! `hoopoe status`: what the stack is doing, at a glance.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_sdk_sqs::types::QueueAttributeName;
+use clap::Args;
+use serde::Serialize;
+
+use crate::Global;
+use crate::logs::{self, Entry};
+use crate::stack::Stack;
+
+const EXAMPLES: &str = "\
+Examples:
+  hoopoe status
+  hoopoe status --json | jq .queues
+  hoopoe status --stack hoopoe --profile production
+";
+
+/// How far back errors count.
+const RECENT: Duration = Duration::from_secs(3600);
+
+/// Shows queues, dead letters, functions and the errors of the last hour.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Status {}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    stack: String,
+    webchat: String,
+    webhooks: BTreeMap<String, String>,
+    queues: BTreeMap<String, Queue>,
+    functions: BTreeMap<String, Function>,
+}
+
+/// SQS's counts, which are approximate.
+#[derive(Debug, Serialize)]
+struct Queue {
+    waiting: u64,
+    in_flight: u64,
+    dead_letters: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Function {
+    state: String,
+    memory_mb: i32,
+    architecture: String,
+    last_modified: String,
+    /// In the last hour.
+    errors: usize,
+    last_error: Option<Entry>,
+}
+
+impl Status {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// When the stack cannot be read.
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
+        let stack = Stack::find(global).await?;
+        let report = Report::of(&stack).await?;
+        if global.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            report.print();
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    async fn of(stack: &Stack) -> anyhow::Result<Self> {
+        let sqs = aws_sdk_sqs::Client::new(stack.config());
+        let mut queues = BTreeMap::new();
+        for (name, output) in [("inbound", "Inbound"), ("outbound", "Outbound")] {
+            let [waiting, in_flight] = depth(&sqs, stack.output(&format!("{output}QueueUrl"))?).await?;
+            let [dead, looked_at] = depth(&sqs, stack.output(&format!("{output}DeadLettersUrl"))?).await?;
+            queues.insert(name.to_owned(), Queue { waiting, in_flight, dead_letters: dead + looked_at });
+        }
+        let lambda = aws_sdk_lambda::Client::new(stack.config());
+        let mut functions = BTreeMap::new();
+        for (short, name) in stack.functions() {
+            let found = lambda
+                .get_function_configuration()
+                .function_name(name)
+                .send()
+                .await
+                .map_err(|error| anyhow!("the function {name} cannot be read: {}", DisplayErrorContext(&error)))?;
+            let mut errors = logs::errors(stack, short, name, RECENT).await?;
+            functions.insert(
+                short.to_owned(),
+                Function {
+                    state: found.state().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+                    memory_mb: found.memory_size().unwrap_or_default(),
+                    architecture: found.architectures().first().map(ToString::to_string).unwrap_or_default(),
+                    last_modified: found.last_modified().unwrap_or_default().to_owned(),
+                    errors: errors.len(),
+                    last_error: errors.pop(),
+                },
+            );
+        }
+        Ok(Self {
+            stack: stack.name().to_owned(),
+            webchat: stack.webchat()?,
+            webhooks: stack.webhooks(),
+            queues,
+            functions,
+        })
+    }
+
+    fn print(&self) {
+        println!("stack      {}", self.stack);
+        println!("web chat   {}", self.webchat);
+        for (channel, url) in &self.webhooks {
+            println!("{channel:<10} {url}");
+        }
+        println!("\n{:<10} {:>8} {:>10} {:>13}", "queue", "waiting", "in flight", "dead letters");
+        for (name, queue) in &self.queues {
+            println!("{name:<10} {:>8} {:>10} {:>13}", queue.waiting, queue.in_flight, queue.dead_letters);
+        }
+        println!("\n{:<10} {:<8} {:>7} {:<7} {:>17}", "function", "state", "memory", "", "errors last hour");
+        for (name, function) in &self.functions {
+            println!(
+                "{name:<10} {:<8} {:>4} MB {:<7} {:>17}",
+                function.state, function.memory_mb, function.architecture, function.errors
+            );
+        }
+        for entry in self.functions.values().filter_map(|function| function.last_error.as_ref()) {
+            println!("\nlast error {entry}");
+        }
+        if self.queues.values().any(|queue| queue.dead_letters > 0) {
+            println!("\n`hoopoe dlq list` says why messages are dead letters.");
+        }
+    }
+}
+
+/// Messages that wait, and messages that a function holds.
+async fn depth(sqs: &aws_sdk_sqs::Client, url: &str) -> anyhow::Result<[u64; 2]> {
+    const COUNTS: [QueueAttributeName; 2] =
+        [QueueAttributeName::ApproximateNumberOfMessages, QueueAttributeName::ApproximateNumberOfMessagesNotVisible];
+    let found = sqs
+        .get_queue_attributes()
+        .queue_url(url)
+        .set_attribute_names(Some(COUNTS.to_vec()))
+        .send()
+        .await
+        .map_err(|error| anyhow!("the queue {url} cannot be read: {}", DisplayErrorContext(&error)))?;
+    let count = |name: &QueueAttributeName| {
+        found.attributes().and_then(|all| all.get(name)?.parse().ok()).with_context(|| format!("{url} has no {name}"))
+    };
+    Ok([count(&COUNTS[0])?, count(&COUNTS[1])?])
+}

@@ -1,0 +1,419 @@
+//! Rules for `template.yaml` that no linter knows. Each is shown to fail on a template that breaks it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_yaml_ng::{Mapping, Value};
+
+/// Lambda's own advice: the queue hides a message for six times as long as the function may take.
+const VISIBILITY_FACTOR: u64 = 6;
+const WEBHOOKS: [(&str, &str); 3] = [("Telegram", "telegram"), ("Wecom", "wecom"), ("Webchat", "webchat")];
+
+const RULES: [fn(&Template) -> Vec<String>; 8] = [
+    queues_hide_messages_long_enough,
+    queues_have_dead_letters,
+    mappings_report_partial_failures,
+    wildcards_have_reasons,
+    environments_hold_no_secrets,
+    tables_expire_and_can_be_restored,
+    secrets_are_decrypted_by_whom_they_belong_to,
+    logs_end_and_belong_to_one_function,
+];
+
+#[test]
+fn the_template_keeps_every_rule() {
+    let template = Template::of_the_project();
+    let faults: Vec<String> = RULES.iter().flat_map(|rule| rule(&template)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_queue_that_hides_messages_too_briefly_is_found() {
+    broken(queues_hide_messages_long_enough, |template| {
+        template.properties("InboundQueue")["VisibilityTimeout"] = 179.into()
+    });
+    broken(queues_hide_messages_long_enough, |template| template.properties("DeliverFunction")["Timeout"] = 31.into());
+    broken(queues_hide_messages_long_enough, |template| template.remove("OutboundQueue", "VisibilityTimeout"));
+}
+
+#[test]
+fn a_queue_without_dead_letters_is_found() {
+    broken(queues_have_dead_letters, |template| template.remove("OutboundQueue", "RedrivePolicy"));
+    broken(queues_have_dead_letters, |template| {
+        template.properties("InboundDeadLetters")["MessageRetentionPeriod"] = 345_600.into();
+    });
+    broken(queues_have_dead_letters, |template| template.remove("InboundDeadLetters", "SqsManagedSseEnabled"));
+}
+
+#[test]
+fn a_mapping_that_fails_whole_batches_is_found() {
+    broken(mappings_report_partial_failures, |template| {
+        template.event("InferenceFunction", "Inbound").remove("FunctionResponseTypes");
+    });
+    broken(mappings_report_partial_failures, |template| {
+        template.event("DeliverFunction", "Outbound").insert("MaximumBatchingWindowInSeconds".into(), 1.into());
+    });
+}
+
+#[test]
+fn a_wildcard_without_a_reason_is_found() {
+    broken(wildcards_have_reasons, |template| template.statement("TelegramRole", "Claim")["Resource"] = "*".into());
+    broken(wildcards_have_reasons, |template| template.statement("DeliverRole", "GiveUp")["Action"] = "sqs:*".into());
+    broken(wildcards_have_reasons, |template| {
+        template.resource("Key").remove("Metadata");
+    });
+    broken(wildcards_have_reasons, |template| {
+        template.properties("WecomRole")["ManagedPolicyArns"] = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess"].into();
+    });
+}
+
+#[test]
+fn a_secret_in_an_environment_is_found() {
+    for (name, value) in
+        [("BOT_TOKEN", "x"), ("WECOM_SECRET", "x"), ("LLM_API_KEY", "x"), ("URL", "{{resolve:ssm:/bot}}")]
+    {
+        broken(environments_hold_no_secrets, |template| {
+            template.variables("WecomFunction").insert(name.into(), value.into());
+        });
+    }
+}
+
+#[test]
+fn a_table_that_is_kept_for_ever_or_cannot_be_restored_is_found() {
+    broken(tables_expire_and_can_be_restored, |template| template.remove("SessionsTable", "TimeToLiveSpecification"));
+    broken(tables_expire_and_can_be_restored, |template| {
+        template.remove("KeysTable", "PointInTimeRecoverySpecification")
+    });
+    broken(tables_expire_and_can_be_restored, |template| {
+        template.resource("KeysTable").remove("Metadata");
+    });
+    broken(tables_expire_and_can_be_restored, |template| {
+        template.properties("SendsTable")["TimeToLiveSpecification"]["AttributeName"] = "ttl".into();
+    });
+}
+
+#[test]
+fn a_role_that_may_decrypt_what_is_not_its_own_is_found() {
+    let rule = secrets_are_decrypted_by_whom_they_belong_to;
+    broken(rule, |template| {
+        template.statement("TelegramRole", "DecryptOwnKeys").remove("Condition");
+    });
+    broken(rule, |template| {
+        let condition = &mut template.statement("WecomRole", "DecryptOwnKeys")["Condition"]["StringEquals"];
+        condition["kms:EncryptionContext:channel"] = "telegram".into();
+    });
+    broken(rule, |template| {
+        let condition = &mut template.statement("DeliverRole", "DecryptSendKeys")["Condition"]["StringEquals"];
+        condition["kms:EncryptionContext:name"] = "webhook".into();
+    });
+    broken(rule, |template| {
+        template.statement("InferenceRole", "Session")["Action"] = "kms:Decrypt".into();
+    });
+    broken(rule, |template| template.properties("Key")["EnableKeyRotation"] = false.into());
+}
+
+#[test]
+fn a_log_that_is_kept_for_ever_or_shared_is_found() {
+    broken(logs_end_and_belong_to_one_function, |template| template.remove("DeliverLogs", "RetentionInDays"));
+    broken(logs_end_and_belong_to_one_function, |template| template.remove("DeliverFunction", "LoggingConfig"));
+    broken(logs_end_and_belong_to_one_function, |template| {
+        let other = template.statement("WecomRole", "Log")["Resource"].clone();
+        template.statement("TelegramRole", "Log")["Resource"] = other;
+    });
+}
+
+/// The rule finds nothing in the template as it is, and something once it is changed.
+fn broken(rule: fn(&Template) -> Vec<String>, change: impl FnOnce(&mut Template)) {
+    let mut template = Template::of_the_project();
+    assert_eq!(rule(&template), Vec::<String>::new(), "before the change");
+    change(&mut template);
+    assert_ne!(rule(&template), Vec::<String>::new(), "after the change");
+}
+
+fn queues_hide_messages_long_enough(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (function, mapping) in template.mappings() {
+        let queue = target(&mapping["Queue"]);
+        let timeout = template.read(&function)["Timeout"].as_u64().unwrap_or(3);
+        let visible = template.read(&queue).get("VisibilityTimeout").and_then(Value::as_u64).unwrap_or(30);
+        if visible < VISIBILITY_FACTOR * timeout {
+            faults.push(format!("{queue} hides messages for {visible} s, {function} may take {timeout} s"));
+        }
+    }
+    faults
+}
+
+fn queues_have_dead_letters(template: &Template) -> Vec<String> {
+    const FOURTEEN_DAYS: u64 = 14 * 24 * 3600;
+    let mut faults = Vec::new();
+    let queues = template.of_type("AWS::SQS::Queue");
+    let dead: Vec<String> = queues
+        .iter()
+        .filter_map(|(_, queue)| queue.get("RedrivePolicy"))
+        .map(|policy| target(&policy["deadLetterTargetArn"]))
+        .collect();
+    for (name, queue) in &queues {
+        if queue.get("SqsManagedSseEnabled") != Some(&true.into()) {
+            faults.push(format!("{name} is not encrypted"));
+        }
+        if dead.contains(name) {
+            if queue.get("MessageRetentionPeriod").and_then(Value::as_u64) != Some(FOURTEEN_DAYS) {
+                faults.push(format!("{name} does not keep messages for 14 days"));
+            }
+        } else if queue.get("RedrivePolicy").is_none() {
+            faults.push(format!("{name} has no dead-letter queue"));
+        }
+    }
+    faults
+}
+
+fn mappings_report_partial_failures(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (function, mapping) in template.mappings() {
+        if mapping.get("FunctionResponseTypes") != Some(&vec!["ReportBatchItemFailures"].into()) {
+            faults.push(format!("{function} does not report which items of a batch failed"));
+        }
+        if mapping.get("MaximumBatchingWindowInSeconds").and_then(Value::as_u64) != Some(0) {
+            faults.push(format!("{function} waits for batches to fill"));
+        }
+    }
+    faults
+}
+
+fn wildcards_have_reasons(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, resource) in template.resources() {
+        if resource.get("Metadata").and_then(|all| all.get("WhyWildcard")).is_some() {
+            continue;
+        }
+        let properties = resource.get("Properties").unwrap_or(&Value::Null);
+        if properties.get("ManagedPolicyArns").is_some() || properties.get("Policies").is_some_and(names_a_policy) {
+            faults.push(format!("{name} has a policy of AWS's, which says more than one job needs"));
+        }
+        for statement in statements(properties) {
+            let wild = texts(&statement["Resource"]).iter().any(|resource| resource == "*")
+                || texts(&statement["Action"]).iter().any(|action| action.contains('*'));
+            if wild {
+                faults.push(format!("{name} has a wildcard and no WhyWildcard in its Metadata"));
+            }
+        }
+    }
+    faults
+}
+
+/// SAM lets `Policies` name managed policies and templates.
+fn names_a_policy(policies: &Value) -> bool {
+    policies.as_sequence().is_none_or(|all| all.iter().any(|policy| policy.get("PolicyDocument").is_none()))
+}
+
+fn environments_hold_no_secrets(template: &Template) -> Vec<String> {
+    const WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSWORD", "CREDENTIAL", "API_KEY", "PRIVATE"];
+    let mut faults = Vec::new();
+    for (function, properties) in template.of_type("AWS::Serverless::Function") {
+        let Some(variables) = properties["Environment"]["Variables"].as_mapping() else { continue };
+        for (name, value) in variables {
+            let name = name.as_str().unwrap_or_default();
+            if WORDS.iter().any(|word| name.contains(word)) {
+                faults.push(format!("{function} has {name} in its environment: secrets are in the Keys table"));
+            }
+            // A value may come from the stack or be a plain setting; what is resolved from a vault is a secret.
+            if texts(value).iter().any(|text| text.contains("{{resolve:")) {
+                faults.push(format!("{function} resolves a secret into {name}"));
+            }
+        }
+    }
+    faults
+}
+
+fn tables_expire_and_can_be_restored(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, table) in template.of_type("AWS::DynamoDB::Table") {
+        let ttl = table.get("TimeToLiveSpecification");
+        let expires = ttl.is_some_and(|ttl| ttl["AttributeName"] == "expires_at" && ttl["Enabled"] == true);
+        let reason = template.resources_value(&name)["Metadata"].get("WhyNothingExpires").is_some();
+        if !expires && !reason {
+            faults.push(format!("{name} keeps items for ever and has no WhyNothingExpires in its Metadata"));
+        }
+        if table.get("PointInTimeRecoverySpecification").is_none_or(|spec| spec["PointInTimeRecoveryEnabled"] != true) {
+            faults.push(format!("{name} cannot be restored to a point in time"));
+        }
+    }
+    faults
+}
+
+fn secrets_are_decrypted_by_whom_they_belong_to(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (role, properties) in template.of_type("AWS::IAM::Role") {
+        let channel = WEBHOOKS.iter().find(|(name, _)| role == format!("{name}Role")).map(|(_, channel)| *channel);
+        let mut wanted = Mapping::new();
+        match (channel, role.as_str()) {
+            (Some(channel), _) => {
+                wanted.insert("kms:EncryptionContext:channel".into(), channel.into());
+                wanted.insert("kms:EncryptionContext:name".into(), "webhook".into());
+            }
+            (None, "DeliverRole") => {
+                wanted.insert("kms:EncryptionContext:name".into(), "send".into());
+            }
+            _ => (),
+        }
+        let mut decrypts = 0;
+        for statement in statements(properties) {
+            let kms: Vec<String> =
+                texts(&statement["Action"]).into_iter().filter(|action| action.starts_with("kms:")).collect();
+            if kms.is_empty() {
+                continue;
+            }
+            decrypts += 1;
+            if kms != ["kms:Decrypt"]
+                || wanted.is_empty()
+                || statement.get("Condition").map(|all| &all["StringEquals"]) != Some(&Value::Mapping(wanted.clone()))
+            {
+                let mut fault = String::new();
+                let _ = write!(fault, "{role} may use the key by {kms:?} beyond {wanted:?}");
+                faults.push(fault);
+            }
+        }
+        if !wanted.is_empty() && decrypts != 1 {
+            faults.push(format!("{role} has {decrypts} statements about the key"));
+        }
+    }
+    for (name, key) in template.of_type("AWS::KMS::Key") {
+        if key["EnableKeyRotation"] != true {
+            faults.push(format!("{name} is never rotated"));
+        }
+    }
+    faults
+}
+
+fn logs_end_and_belong_to_one_function(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (name, group) in template.of_type("AWS::Logs::LogGroup") {
+        if group.get("RetentionInDays").is_none() {
+            faults.push(format!("{name} is kept for ever"));
+        }
+    }
+    for (function, properties) in template.of_type("AWS::Serverless::Function") {
+        let name = function.trim_end_matches("Function");
+        let logs = format!("{name}Logs");
+        if properties.get("LoggingConfig").is_none_or(|config| target(&config["LogGroup"]) != logs) {
+            faults.push(format!("{function} does not log to {logs}"));
+        }
+        for statement in statements(template.read(&format!("{name}Role"))) {
+            if texts(&statement["Action"]).iter().any(|action| action.starts_with("logs:"))
+                && target(&statement["Resource"]) != logs
+            {
+                faults.push(format!("{function} may write to logs other than {logs}"));
+            }
+        }
+    }
+    faults
+}
+
+/// `template.yaml`, with CloudFormation's `!Ref` and the like as tagged values.
+struct Template(Value);
+
+impl Template {
+    fn of_the_project() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+        let text = std::fs::read_to_string(&path).expect("template.yaml stands in the workspace's root");
+        Self(serde_yaml_ng::from_str(&text).expect("template.yaml is YAML"))
+    }
+
+    fn resources(&self) -> impl Iterator<Item = (String, &Value)> {
+        let all = self.0["Resources"].as_mapping().expect("a template has resources");
+        all.iter().map(|(name, resource)| (name.as_str().expect("a name").to_owned(), resource))
+    }
+
+    fn resources_value(&self, name: &str) -> &Value {
+        &self.0["Resources"][name]
+    }
+
+    /// The properties of every resource of a type.
+    fn of_type(&self, kind: &str) -> Vec<(String, &Value)> {
+        let found: Vec<_> = self
+            .resources()
+            .filter(|(_, resource)| resource["Type"] == kind)
+            .map(|(name, resource)| (name, &resource["Properties"]))
+            .collect();
+        assert!(!found.is_empty(), "the template has no {kind}, so a rule about it would hold by itself");
+        found
+    }
+
+    /// The properties of a resource.
+    fn read(&self, name: &str) -> &Value {
+        &self.0["Resources"][name]["Properties"]
+    }
+
+    /// Each SQS mapping, by its function.
+    fn mappings(&self) -> Vec<(String, &Value)> {
+        let mut found = Vec::new();
+        for (function, properties) in self.of_type("AWS::Serverless::Function") {
+            let events = properties.get("Events").and_then(Value::as_mapping);
+            for event in events.into_iter().flat_map(Mapping::values).filter(|event| event["Type"] == "SQS") {
+                found.push((function.clone(), &event["Properties"]));
+            }
+        }
+        assert_eq!(found.len(), 2, "two functions drain queues");
+        found
+    }
+
+    fn resource(&mut self, name: &str) -> &mut Mapping {
+        self.0["Resources"][name].as_mapping_mut().expect("the resource is there")
+    }
+
+    fn properties(&mut self, name: &str) -> &mut Value {
+        &mut self.0["Resources"][name]["Properties"]
+    }
+
+    fn remove(&mut self, name: &str, property: &str) {
+        let removed = self.properties(name).as_mapping_mut().expect("the resource is there").remove(property);
+        assert!(removed.is_some(), "{name} has no {property}");
+    }
+
+    fn event(&mut self, function: &str, event: &str) -> &mut Mapping {
+        self.properties(function)["Events"][event]["Properties"].as_mapping_mut().expect("the event is there")
+    }
+
+    fn variables(&mut self, function: &str) -> &mut Mapping {
+        self.properties(function)["Environment"]["Variables"].as_mapping_mut().expect("the function has variables")
+    }
+
+    fn statement(&mut self, role: &str, sid: &str) -> &mut Mapping {
+        let policy = &mut self.properties(role)["Policies"][0]["PolicyDocument"]["Statement"];
+        let all = policy.as_sequence_mut().expect("the role has statements");
+        let found = all.iter_mut().find(|statement| statement["Sid"] == sid).expect("the statement is there");
+        found.as_mapping_mut().expect("a statement is a mapping")
+    }
+}
+
+/// Every policy statement anywhere under a value.
+fn statements(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Mapping(mapping) => {
+            let here =
+                mapping.contains_key("Effect") && mapping.contains_key("Action") && mapping.contains_key("Resource");
+            let below = mapping.values().flat_map(statements);
+            if here { vec![value] } else { below.collect() }
+        }
+        Value::Sequence(all) => all.iter().flat_map(statements).collect(),
+        Value::Tagged(tagged) => statements(&tagged.value),
+        _ => Vec::new(),
+    }
+}
+
+/// A text, or each text of a list.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Sequence(all) => all.iter().flat_map(texts).collect(),
+        Value::Tagged(tagged) => texts(&tagged.value),
+        _ => Vec::new(),
+    }
+}
+
+/// The logical id that `!Ref X` or `!GetAtt X.Arn` names.
+fn target(value: &Value) -> String {
+    let Value::Tagged(tagged) = value else { return String::new() };
+    let text = tagged.value.as_str().unwrap_or_default();
+    text.split('.').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,235 @@
+//! `hoopoe channel`: connects bots, lists them, disconnects them.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use hoopoe_channels::settings::Settings;
+use hoopoe_channels::{ApiRequest, Outcome, Sender, telegram, wecom};
+use hoopoe_keyring::{Purpose, Vault};
+use hoopoe_message::{BotId, Channel};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use crate::progress::Step;
+use crate::{Global, stack};
+
+/// The most that is read from standard input.
+const MAX_SETTINGS: u64 = 64 * 1024;
+
+/// Connect bots to chat platforms.
+#[derive(Subcommand)]
+pub(crate) enum ChannelCommand {
+    /// Store a bot's settings and print its webhook URL and what is left to do in the platform's console.
+    ///
+    /// The settings are read from standard input as one JSON object:
+    ///
+    ///   telegram  {"bot_token", "secret_token"} and optionally "bot_username", "api_base"
+    ///   wecom     {"corp_id", "agent_id", "secret", "token", "encoding_aes_key"} and optionally "token_url", "api_base"
+    ///   webchat   nothing: its signing key is made here
+    #[command(
+        verbatim_doc_comment,
+        after_help = "Examples:\n  \
+        hoopoe channel add telegram --set-webhook < telegram.json\n  \
+        hoopoe channel add wecom --bot support --stack hoopoe --profile shop < wecom.json\n  \
+        hoopoe channel add webchat --stack hoopoe"
+    )]
+    Add(Add),
+    /// List the connected bots with their webhook URLs; never a secret.
+    List,
+    /// Remove a bot's secrets. Running functions may use them for five more minutes.
+    Remove(Named),
+}
+
+/// Which bot.
+#[derive(Args)]
+pub(crate) struct Named {
+    /// The platform: telegram, wecom or webchat.
+    channel: Channel,
+    /// The bot's name in URLs and lists.
+    #[arg(long, default_value_t)]
+    bot: BotId,
+}
+
+/// What `add` takes.
+#[derive(Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    named: Named,
+    /// Another server of the platform's API, such as a private deployment's or a stand-in's.
+    #[arg(long, value_name = "URL")]
+    api_base: Option<String>,
+    /// Telegram: look the bot's username up and tell Telegram the webhook URL.
+    #[arg(long)]
+    set_webhook: bool,
+}
+
+impl ChannelCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    ///
+    /// When settings are not accepted, or the stack or the platform refuses.
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
+        let stack = stack::Stack::find(global).await?;
+        match self {
+            Self::Add(add) => add.run(&stack, global).await,
+            Self::List => list(&stack, global).await,
+            Self::Remove(Named { channel, bot }) => {
+                if vault(&stack)?.remove(channel, &bot).await? == 0 {
+                    bail!("there is no bot \"{bot}\" on {channel}; `hoopoe channel list` lists them");
+                }
+                if global.json {
+                    println!("{}", json!({"removed": {"channel": channel, "bot": bot}}));
+                } else {
+                    println!("Removed the bot \"{bot}\" from {channel}. Its webhook refuses requests within 5 minutes.");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Add {
+    async fn run(self, stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
+        let Named { channel, bot } = &self.named;
+        let url = stack.webhook(channel.as_str(), bot.as_str())?;
+        if self.set_webhook && *channel != Channel::Telegram {
+            bail!("--set-webhook is for telegram; {channel} is told its URL in its console");
+        }
+        let steps = match channel {
+            Channel::Telegram => {
+                let mut settings: telegram::Settings = self.settings()?;
+                if self.set_webhook {
+                    connect_telegram(&mut settings, &url).await?;
+                }
+                self.store(stack, &settings, &url).await?
+            }
+            Channel::Wecom => self.store(stack, &self.settings::<wecom::Settings>()?, &url).await?,
+            Channel::Webchat => {
+                add_webchat(stack, bot).await?;
+                format!("1. Open {url}\n")
+            }
+        };
+        if global.json {
+            println!("{}", json!({"channel": channel, "bot": bot, "webhook": url, "steps": steps}));
+        } else {
+            println!("Connected the bot \"{bot}\" on {channel}. Its URL:\n\n  {url}\n\n{steps}");
+        }
+        Ok(())
+    }
+
+    /// The settings on standard input, with what the options say.
+    fn settings<S: Settings>(&self) -> anyhow::Result<S> {
+        let channel = S::CHANNEL;
+        let mut input = std::io::stdin().lock();
+        if input.is_terminal() {
+            eprintln!("Paste the settings of {channel} as one JSON object, then press Ctrl-D:");
+        }
+        let mut json = String::new();
+        input.by_ref().take(MAX_SETTINGS).read_to_string(&mut json).context("the settings cannot be read")?;
+        if let Some(base) = &self.api_base {
+            let mut fields: BTreeMap<String, serde_json::Value> = serde_json::from_str(&json)
+                .ok()
+                .with_context(|| format!("the settings of {channel} on standard input are not a JSON object"))?;
+            fields.insert("api_base".into(), base.as_str().into());
+            json = serde_json::to_string(&fields)?;
+        }
+        S::parse(&json).with_context(|| format!("nothing was stored: the settings of {channel} are not accepted"))
+    }
+
+    async fn store<S: Settings>(&self, stack: &stack::Stack, settings: &S, url: &str) -> anyhow::Result<String> {
+        let (vault, keys) = (vault(stack)?, settings.keys());
+        // What sends first: a webhook that verifies already must be able to reply.
+        for (purpose, secret) in [(Purpose::Send, &keys.send), (Purpose::Webhook, &keys.webhook)] {
+            vault.store(S::CHANNEL, &self.named.bot, purpose, secret.expose_secret().as_bytes()).await?;
+        }
+        Ok(settings.console_steps(url))
+    }
+}
+
+/// Makes a signing key for a bot of the web chat.
+///
+/// # Errors
+///
+/// When the stack refuses it.
+pub(crate) async fn add_webchat(stack: &stack::Stack, bot: &BotId) -> anyhow::Result<()> {
+    let mut key = [0_u8; 32];
+    getrandom::fill(&mut key).context("the system has no random numbers")?;
+    let secret = json!({"signing_key": hex::encode(key)}).to_string();
+    vault(stack)?.store(Channel::Webchat, bot, Purpose::Webhook, secret.as_bytes()).await?;
+    Ok(())
+}
+
+/// Whether the stack has a bot of this name on a channel.
+///
+/// # Errors
+///
+/// When the stack does not answer.
+pub(crate) async fn is_connected(stack: &stack::Stack, channel: Channel, bot: &BotId) -> anyhow::Result<bool> {
+    let stored = vault(stack)?.list().await?;
+    Ok(stored.iter().any(|stored| stored.channel == channel && stored.bot == *bot))
+}
+
+async fn connect_telegram(settings: &mut telegram::Settings, url: &str) -> anyhow::Result<()> {
+    let http = stack::http_client()?;
+    let refused = |what: &str, outcome: Outcome| match outcome {
+        Outcome::Refused { reason, .. } => anyhow::anyhow!("nothing was stored: Telegram refuses {what}: {reason}"),
+        Outcome::Sent => anyhow::anyhow!("nothing was stored: Telegram's answer to {what} is not understood"),
+    };
+    if !settings.has_username() {
+        let step = Step::start("telegram", "asking whose token it is");
+        let (status, _, body) = call(&http, settings.get_me()?).await?;
+        let name = telegram::Settings::read_me(status, &body).map_err(|outcome| refused("getMe", outcome))?;
+        step.done(format_args!("the bot is @{name}"));
+        settings.set_username(name);
+    }
+    let step = Step::start("telegram", "setting the webhook");
+    let (status, headers, body) = call(&http, settings.set_webhook(url)?).await?;
+    match telegram::Telegram::outcome(status, &headers, &body) {
+        Outcome::Sent => step.done("the webhook is set"),
+        outcome @ Outcome::Refused { .. } => return Err(refused("setWebhook", outcome)),
+    }
+    Ok(())
+}
+
+async fn call(
+    http: &reqwest::Client,
+    request: ApiRequest,
+) -> anyhow::Result<(reqwest::StatusCode, reqwest::header::HeaderMap, Vec<u8>)> {
+    let request = reqwest::Request::try_from(request.into_http()).map_err(reqwest::Error::without_url)?;
+    let answered = async {
+        let response = http.execute(request).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Ok((status, headers, response.bytes().await?.to_vec()))
+    };
+    // The URL holds the token.
+    answered.await.map_err(reqwest::Error::without_url).context("the platform's API cannot be reached")
+}
+
+async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
+    let mut bots: BTreeMap<(Channel, BotId), u64> = BTreeMap::new();
+    for stored in vault(stack)?.list().await? {
+        let version = bots.entry((stored.channel, stored.bot)).or_default();
+        *version = stored.version.max(*version);
+    }
+    let mut rows = Vec::with_capacity(bots.len());
+    for ((channel, bot), version) in bots {
+        let webhook = stack.webhook(channel.as_str(), bot.as_str())?;
+        rows.push(json!({"channel": channel, "bot": bot, "version": version, "webhook": webhook}));
+        if !global.json {
+            println!("{channel:<10} {bot:<16} version {version:<4} {webhook}");
+        }
+    }
+    if global.json {
+        println!("{}", serde_json::Value::from(rows));
+    } else if rows.is_empty() {
+        println!("No bot is connected. `hoopoe channel add --help` shows how.");
+    }
+    Ok(())
+}
+
+fn vault(stack: &stack::Stack) -> anyhow::Result<Vault> {
+    Ok(Vault::new(stack.config(), stack.output("KeysTableName")?.to_owned(), stack.output("KeyAlias")?.to_owned()))
+}

@@ -1,4 +1,4 @@
-//! `hoopoe up` and `hoopoe down`: the whole bot on this machine, with no AWS account.
+//! `hoopoe up`, `hoopoe down` and `hoopoe tools`: the whole bot on this machine, with no AWS account.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -21,11 +21,12 @@ use std::thread;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
+use hoopoe_message::{BotId, Channel};
 
 use crate::Global;
 use crate::progress::{Step, line};
-use crate::python;
 use crate::stack::{LocalStack, Stack};
+use crate::{channel, python};
 use emulator::Emulator;
 
 const UP_EXAMPLES: &str = "\
@@ -54,6 +55,10 @@ pub(crate) struct Up {
 #[derive(Args, Debug)]
 pub(crate) struct Down {}
 
+/// Fetches the pinned Python tools: SAM and cargo-lambda for deploying, MiniStack for the local stack.
+#[derive(Args, Debug)]
+pub(crate) struct Tools {}
+
 impl Up {
     /// Runs the subcommand.
     ///
@@ -62,7 +67,7 @@ impl Up {
     /// When a step fails; what was done before it stays done.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         local_only(global)?;
-        ensure!(Path::new("template.yaml").exists(), "run this in the project's folder, which holds template.yaml");
+        in_project()?;
         fs::create_dir_all(&global.state).with_context(|| format!("{} could not be made", global.state.display()))?;
         let _lock = lock(&global.state)?;
         prerequisites::check()?;
@@ -75,6 +80,10 @@ impl Up {
 
         let emulator = self.emulator(&environments.emulator, &global.state)?;
         let stack = deployed(&emulator, &environments.sam, &global.state).await?;
+        let main = BotId::default();
+        if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
+            channel::add_webchat(&stack, &main).await?;
+        }
         let local = stack.describe_local()?;
         emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
         print(&local, global.json)
@@ -114,6 +123,29 @@ impl Down {
         }
         Ok(())
     }
+}
+
+impl Tools {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// When a package cannot be had or does not match its hash.
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
+        in_project()?;
+        let Environments { emulator, sam } = Environments::prepare().wait()?;
+        if global.json {
+            println!("{}", serde_json::json!({"emulator": emulator, "sam": sam}));
+        } else {
+            println!("{}\n{}", emulator.join("ministack").display(), sam.join("sam").display());
+        }
+        Ok(())
+    }
+}
+
+fn in_project() -> anyhow::Result<()> {
+    ensure!(Path::new("template.yaml").exists(), "run this in the project's folder, which holds template.yaml");
+    Ok(())
 }
 
 fn local_only(global: &Global) -> anyhow::Result<()> {

@@ -1,0 +1,101 @@
+# What a person types, and how `sam build` collects each function's bundle.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+FUNCTIONS := telegram wecom webchat inference deliver
+HOOPOE := target/release/hoopoe
+STATE ?= target/local
+# The tests have a stack of their own, beside the one a person talks to.
+TEST_STATE := target/test
+# The processor that `make functions` compiles for: x86_64 or arm64.
+ARCHITECTURE ?= x86_64
+# Which binaries go into the bundles: `lambda`, those of `make functions`, or `local`, those of `make up`.
+BINARIES ?= lambda
+
+# ---- What a person types ----
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: up
+up: $(HOOPOE) ## Start the local stack: builds what is missing, deploys what changed, prints the addresses.
+	@$(HOOPOE) --state $(STATE) up
+
+.PHONY: down
+down: $(HOOPOE) ## Stop the local stack; its state stays.
+	@$(HOOPOE) --state $(STATE) down
+
+.PHONY: clean-local
+clean-local: ## Stop the local stack and forget its state.
+	@if test -x $(HOOPOE); then $(HOOPOE) --state $(STATE) down; fi
+	rm -rf $(STATE)
+
+.PHONY: test
+test: test-unit test-e2e test-browser ## Run all tests; the last two on a local stack of their own.
+	@$(HOOPOE) --state $(TEST_STATE) down
+
+.PHONY: test-unit
+test-unit: knowledge ## Run the tests that need no stack.
+	cargo test --locked
+
+.PHONY: test-stack
+test-stack: $(HOOPOE)
+	@$(HOOPOE) --state $(TEST_STATE) up
+
+.PHONY: test-e2e
+test-e2e: test-stack ## Send signed messages through the stack, with stand-ins for the platforms.
+	HOOPOE=$(CURDIR)/$(HOOPOE) HOOPOE_STATE=$(CURDIR)/$(TEST_STATE) cargo test --locked --package e2e
+
+.PHONY: test-browser
+test-browser: test-stack ## Talk to the web chat page in Chromium.
+	cd tests/browser && npm ci --no-audit --no-fund && WEBCHAT_URL="$$(sed -n 's/^ *"webchat": "\(.*\)",$$/\1/p' $(CURDIR)/$(TEST_STATE)/stack.json)" npm test
+
+.PHONY: tools
+tools: $(HOOPOE) ## Fetch SAM, cargo-lambda and the emulator into target/venv, pinned and hashed.
+	@$(HOOPOE) tools
+
+.PHONY: model
+model: $(HOOPOE) ## Build the default model.
+	@$(HOOPOE) model build
+
+.PHONY: knowledge
+knowledge: model ## Build the index of the default knowledge pack.
+	@$(HOOPOE) knowledge build
+
+.PHONY: functions
+functions: knowledge tools ## Compile the functions for Lambda (ARCHITECTURE=arm64 for Graviton); then `sam build`.
+	PATH="$(CURDIR)/target/venv/sam/bin:$$PATH" cargo lambda build --release --locked \
+		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=--package %)
+
+# One call of cargo for the command and the functions: compiled apart, they would choose features of their shared
+# dependencies apart, and compile those twice.
+.PHONY: $(HOOPOE)
+$(HOOPOE):
+	@command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs installs it" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt install build-essential, dnf install gcc, or xcode-select --install" >&2; exit 1; }
+	@cargo build --release --locked --package hoopoe $(FUNCTIONS:%=--package %)
+
+# ---- What `sam build` runs, with ARTIFACTS_DIR set ----
+
+binary = $(if $(filter local,$(BINARIES)),target/release/$(1),target/lambda/$(1)/bootstrap)
+bundle = $(or $(ARTIFACTS_DIR),target/bundles/$(1))
+
+define collect
+	@test -f $(call binary,$(1)) || { echo "$(call binary,$(1)) is missing: run 'make functions' first" >&2; exit 1; }
+	@mkdir -p $(call bundle,$(1))
+	cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
+endef
+
+.PHONY: build-TelegramFunction build-WecomFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction
+build-TelegramFunction: ; $(call collect,telegram)
+build-WecomFunction: ; $(call collect,wecom)
+build-WebchatFunction: ; $(call collect,webchat)
+build-DeliverFunction: ; $(call collect,deliver)
+build-InferenceFunction:
+	$(call collect,inference)
+	@mkdir -p $(call bundle,inference)/lib $(call bundle,inference)/model
+	cp target/model/current/lib/libonnxruntime.so $(call bundle,inference)/lib/
+	cp $(addprefix target/model/current/,model.onnx weights.bin tokenizer.bin manifest.json) $(call bundle,inference)/model/
+	cp target/knowledge/shop.idx $(call bundle,inference)/knowledge.idx

@@ -31,11 +31,14 @@ pub(super) fn encode(contents: &Contents, rules: Rules, text: &str, limit: usize
 fn normalise(rules: Rules, text: &str) -> String {
     let mut clean = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        if is_space(character) {
+        if is_dropped(character) {
+            continue;
+        }
+        if character.is_whitespace() {
             clean.push(' ');
         } else if rules.split_ideographs && is_ideograph(character) {
             clean.extend([' ', character, ' ']);
-        } else if !is_dropped(character) {
+        } else {
             clean.push(character);
         }
     }
@@ -74,12 +77,14 @@ fn split(contents: &Contents, rules: Rules, word: &str, key: &mut String, ids: &
     }
 }
 
-fn is_space(character: char) -> bool {
-    matches!(character, '\t' | '\n' | '\r') || character.is_whitespace()
-}
-
+/// Control, format and private characters; of the control characters that are white space, only three stay.
 fn is_dropped(character: char) -> bool {
-    matches!(character, '\0' | '\u{fffd}') || character.general_category_group() == GeneralCategoryGroup::Other
+    use GeneralCategory::{Control, Format, PrivateUse};
+    match character {
+        '\t' | '\n' | '\r' => false,
+        '\0' | '\u{fffd}' => true,
+        _ => matches!(character.general_category(), Control | Format | PrivateUse),
+    }
 }
 
 fn is_punctuation(character: char) -> bool {

@@ -1,0 +1,77 @@
+//! The encoder with a built model.
+
+use std::path::PathBuf;
+
+use hoopoe_encoder::{Encoder, EncoderError, EncoderFiles, Options};
+use proptest::prelude::*;
+
+/// Vectors of the same text in other batches differ by this much at most: INT8 scales are those of the whole batch.
+const BATCH_TOLERANCE: f32 = 0.02;
+
+fn files() -> EncoderFiles {
+    let folder = std::env::var_os("HOOPOE_MODEL_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/model/current"), PathBuf::from);
+    assert!(folder.join("manifest.json").exists(), "no model at {}: run `make model` first", folder.display());
+    EncoderFiles::in_build(&folder)
+}
+
+fn encoder() -> Encoder {
+    Encoder::load(&files(), Options::default()).expect("a built model")
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn vectors_are_unit_and_in_the_texts_order() {
+    let mut encoder = encoder();
+    let long = "where is my parcel ".repeat(200);
+    let texts = ["", " \n\t", "hi", &long, "where is my parcel", "忘记密码怎么办", "\u{0}\u{1}\u{fffd}", "🦤"];
+    let vectors = encoder.encode(&texts).expect("encoded");
+    assert_eq!(vectors.rows().len(), texts.len());
+    for (text, vector) in texts.iter().zip(vectors.rows()) {
+        assert_eq!(vector.len(), encoder.dimension());
+        assert!((cosine(vector, vector) - 1.0).abs() < 1e-4, "{text:?}");
+        let alone = encoder.encode(&[text]).expect("encoded");
+        assert!(cosine(vector, alone.row(0)) > 1.0 - BATCH_TOLERANCE, "{text:?}");
+    }
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    assert_eq!(encoder().encode::<&str>(&[]).expect("encoded").rows().len(), 0);
+}
+
+#[test]
+fn the_same_question_is_nearer_than_another() {
+    let texts = ["where is my parcel", "when will my package arrive", "how do I reset my password"];
+    let vectors = encoder().encode(&texts).expect("encoded");
+    assert!(cosine(vectors.row(0), vectors.row(1)) > cosine(vectors.row(0), vectors.row(2)));
+}
+
+#[test]
+fn loading_names_what_is_missing() {
+    let whole = files();
+    let load = |files: EncoderFiles| Encoder::load(&files, Options::default()).expect_err("a file is missing");
+    // The library is loaded once for the process, so a wrong one can only be told by whoever comes first.
+    Encoder::load(&whole, Options::default()).expect("a built model");
+    let error = load(EncoderFiles { graph: "no/model.onnx".into(), ..whole.clone() });
+    assert!(matches!(&error, EncoderError::Graph { path, .. } if path.ends_with("no/model.onnx")), "{error}");
+    let error = load(EncoderFiles { tokenizer: "no/tokenizer.bin".into(), ..whole });
+    assert!(error.to_string().contains("no/tokenizer.bin"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_batch_gives_what_each_text_gives_alone(texts in prop::collection::vec("[a-z忘记密码 ]{0,60}", 1..12)) {
+        let mut encoder = encoder();
+        let together = encoder.encode(&texts).expect("encoded");
+        for (text, vector) in texts.iter().zip(together.rows()) {
+            let alone = encoder.encode(&[text]).expect("encoded");
+            prop_assert!(cosine(vector, alone.row(0)) > 1.0 - BATCH_TOLERANCE, "{:?}", text);
+        }
+    }
+}

@@ -49,8 +49,19 @@ test-e2e: test-stack ## Send signed messages through the stack, with stand-ins f
 	HOOPOE=$(CURDIR)/$(HOOPOE) HOOPOE_STATE=$(CURDIR)/$(TEST_STATE) cargo test --locked --package e2e
 
 .PHONY: test-browser
-test-browser: test-stack ## Talk to the web chat page in Chromium.
+test-browser: test-stack chromium ## Talk to the web chat page in Chromium.
 	cd tests/browser && npm ci --no-audit --no-fund && WEBCHAT_URL="$$(sed -n 's/^ *"webchat": "\(.*\)",$$/\1/p' $(CURDIR)/$(TEST_STATE)/stack.json)" npm test
+
+# The browser of the page's test, from Debian's packages where it is missing and that is allowed.
+.PHONY: chromium
+chromium:
+	@test -x "$${CHROMIUM:-/usr/bin/chromium}" || { echo "Fetching Chromium from Debian's packages"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || { \
+		echo "Chromium is missing: sudo apt install chromium, or set CHROMIUM to the program" >&2; exit 1; }
+
+.PHONY: lint-template
+lint-template: tools ## Let SAM and cfn-lint check template.yaml.
+	target/venv/sam/bin/sam validate --lint --template template.yaml
 
 .PHONY: tools
 tools: $(HOOPOE) ## Fetch SAM, cargo-lambda and the emulator into target/venv, pinned and hashed.

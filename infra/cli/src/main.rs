@@ -2,8 +2,34 @@
 //!
 //! | module | commands |
 //! |---|---|
+//! | [`local`] | `up`, `down`, `tools`: the whole bot on this machine |
+//! | [`status`] | `status`: queues, dead letters, functions, errors |
+//! | [`logs`] | `logs`: what the functions say |
+//! | [`chat`] | `chat`, `ask`: talking with the bot |
+//! | [`channel`] | `channel add`, `list`, `remove`: bots on platforms |
+//! | [`dlq`] | `dlq list`, `dlq redrive`: messages that could not be handled |
+//! | [`model`] | `model build`, `info`, `eval`, `bench` |
+//!
+//! | module | what the commands share |
+//! |---|---|
+//! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`python`] | Python environments from pinned, hashed requirements |
+//! | [`progress`] | steps that a person waits for |
 //!
 //! Every command works on the local stack unless `--stack` names a deployed one.
+
+#![expect(clippy::print_stdout, reason = "a command's output")]
+
+mod channel;
+mod chat;
+mod dlq;
+mod local;
+mod logs;
+mod model;
+mod progress;
+mod python;
+mod stack;
+mod status;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -38,12 +64,36 @@ pub struct Global {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Up(local::Up),
+    Down(local::Down),
+    Tools(local::Tools),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Chat(chat::Chat),
+    Ask(chat::Ask),
+    #[command(subcommand)]
+    Channel(channel::ChannelCommand),
+    Dlq(dlq::Dlq),
+    Model(model::Model),
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let result: anyhow::Result<()> = match cli.command {};
+    let global = &cli.global;
+    let result = match cli.command {
+        Command::Up(up) => up.run(global).await,
+        Command::Down(down) => down.run(global).await,
+        Command::Tools(tools) => tools.run(global).await,
+        Command::Status(status) => status.run(global).await,
+        Command::Logs(logs) => logs.run(global).await,
+        Command::Chat(chat) => chat.run(global).await,
+        Command::Ask(ask) => ask.run(global).await,
+        Command::Channel(channel) => channel.run(global).await,
+        Command::Dlq(dlq) => dlq.run(global).await,
+        Command::Model(model) => model.run(global.json).await,
+    };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -87,7 +87,6 @@ impl Backend for Aws {
     }
 
     async fn after(&self, conversation: &Conversation, seq: u64, limit: usize) -> Result<Vec<Entry>, BackendError> {
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
         Ok(self.transcripts.after(conversation, seq, limit, Timestamp::now()).await?)
     }
 }

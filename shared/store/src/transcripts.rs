@@ -69,6 +69,9 @@ impl Transcripts {
 
     /// The entries with a greater `seq` than `after`, in order, at most `limit`.
     ///
+    /// DynamoDB counts items before it filters them, and expired ones may stand there for days: so pages are read
+    /// until there are enough entries that are not expired.
+    ///
     /// # Errors
     ///
     /// When DynamoDB does not answer, or an item is not an entry.
@@ -76,11 +79,11 @@ impl Transcripts {
         &self,
         conversation: &Conversation,
         after: u64,
-        limit: i32,
+        limit: usize,
         now: Timestamp,
     ) -> Result<Vec<Entry>, StoreError> {
         const OPERATION: &str = "reading a transcript";
-        let output = self
+        let mut items = self
             .client
             .query()
             .table_name(&self.table)
@@ -93,16 +96,17 @@ impl Transcripts {
             .expression_attribute_values(":after", number(after))
             .expression_attribute_values(":now", number(now.as_secs()))
             .consistent_read(true)
-            .limit(limit)
-            .send()
-            .await
-            .map_err(|error| StoreError::call(OPERATION, &error))?;
-        output
-            .items
-            .unwrap_or_default()
-            .iter()
-            .map(|item| entry(item).ok_or(StoreError::Shape { operation: OPERATION, what: "an entry" }))
-            .collect()
+            .into_paginator()
+            .items()
+            .send();
+        let mut entries = Vec::new();
+        while entries.len() < limit
+            && let Some(item) = items.next().await
+        {
+            let item = item.map_err(|error| StoreError::call(OPERATION, &error))?;
+            entries.push(entry(&item).ok_or(StoreError::Shape { operation: OPERATION, what: "an entry" })?);
+        }
+        Ok(entries)
     }
 
     async fn put(

@@ -6,6 +6,7 @@
 //! | [`build`] | compiles the functions, builds the model and the index |
 //! | [`emulator`] | MiniStack as a background process with persisted state |
 //! | [`deploy`] | `template.yaml` by SAM |
+//! | [`environment`] | the functions' variables, for running one by hand |
 //!
 //! Each step does what is missing and no more, and leaves its result whole or not at all, so `up` can be stopped at
 //! any point and run again.
@@ -13,6 +14,7 @@
 mod build;
 mod deploy;
 mod emulator;
+mod environment;
 mod prerequisites;
 
 use std::fs::{self, File, TryLockError};
@@ -36,7 +38,8 @@ Examples:
   hoopoe --state /tmp/other up     a second stack beside the first
   hoopoe up --json                 print what stack.json holds
 
-The state is in target/local: stack.json says where everything is, emulator.log and deploy.log what happened.
+The state is in target/local: stack.json says where everything is, emulator.log and deploy.log what happened,
+functions.env holds the functions' variables for `cargo lambda watch`.
 ";
 
 /// Starts the local stack: builds what is missing, deploys what changed.
@@ -84,6 +87,7 @@ impl Up {
         if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
             channel::add_webchat(&stack, &main).await?;
         }
+        environment::write(&stack, &emulator.endpoint(), &global.state).await?;
         let local = stack.describe_local()?;
         emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
         print(&local, global.json)

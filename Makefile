@@ -79,6 +79,12 @@ knowledge: model ## Build the index of the default knowledge pack.
 functions: knowledge tools ## Compile the functions for Lambda (ARCHITECTURE=arm64 for Graviton); then `sam build`.
 	PATH="$(CURDIR)/target/venv/sam/bin:$$PATH" cargo lambda build --release --locked \
 		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=--package %)
+	@rm -rf target/onnxruntime && mkdir -p target/onnxruntime target/lambda/inference/lib
+	@sed -n '/^onnxruntime==/,/[^\\]$$/p' infra/model/requirements.txt >target/onnxruntime/requirements.txt
+	target/venv/sam/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--only-binary :all: --platform manylinux_2_28_$(ARCHITECTURE:arm64=aarch64) --python-version 3.12 \
+		--target target/onnxruntime --requirement target/onnxruntime/requirements.txt
+	cp target/onnxruntime/onnxruntime/capi/libonnxruntime.so.* target/lambda/inference/lib/libonnxruntime.so
 
 # One call of cargo for the command and the functions: compiled apart, they would choose features of their shared
 # dependencies apart, and compile those twice.
@@ -107,6 +113,6 @@ build-DeliverFunction: ; $(call collect,deliver)
 build-InferenceFunction:
 	$(call collect,inference)
 	@mkdir -p $(call bundle,inference)/lib $(call bundle,inference)/model
-	cp target/model/current/lib/libonnxruntime.so $(call bundle,inference)/lib/
+	cp $(if $(filter local,$(BINARIES)),target/model/current,target/lambda/inference)/lib/libonnxruntime.so $(call bundle,inference)/lib/
 	cp $(addprefix target/model/current/,model.onnx weights.bin tokenizer.bin manifest.json) $(call bundle,inference)/model/
 	cp target/knowledge/shop.idx $(call bundle,inference)/knowledge.idx

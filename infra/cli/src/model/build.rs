@@ -202,8 +202,10 @@ fn scripts(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             paths.extend(scripts(&path)?);
-        } else if path.extension().is_some_and(|kind| kind == "py" || kind == "txt" || kind == "tsv") {
-            paths.push(path);
+        } else {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let decides = [".py", ".txt", ".tsv"].iter().any(|kind| name.ends_with(kind)) && !name.starts_with("test_");
+            paths.extend(decides.then_some(path));
         }
     }
     paths.sort();

@@ -12,7 +12,7 @@ use hoopoe_message::{Channel, Reply, Timestamp, wire};
 use hoopoe_queue::consumer::Buried;
 use hoopoe_queue::{Batch, BatchResponse, Consumer, Record};
 use hoopoe_store::sends::{Attempt, Settled, by_conversation};
-use hoopoe_store::{Begin, Sends, Transcripts};
+use hoopoe_store::{Begin, Sends, StoreError, Transcripts};
 use hoopoe_telemetry::{count, duration};
 use lambda_runtime::Error;
 
@@ -27,6 +27,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 
 /// A reply is not begun when less than this is left of the invocation: two parts with an access token each.
 const RESERVE: Duration = Duration::from_secs(12);
+
+/// A reply whose predecessor is on its way is waited with for this long before it goes back to the queue.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE_STEP: Duration = Duration::from_millis(50);
 
 /// The longest pause before a further attempt; a platform that asks for more is asked again then.
 const MAX_PAUSE: Duration = Duration::from_secs(900);
@@ -121,7 +125,7 @@ impl Deliver {
         if deadline.since(now) < RESERVE {
             return Verdict::Again(Duration::from_secs(1));
         }
-        let mut attempt = match self.sends.begin(reply, deadline, now).await {
+        let mut attempt = match self.begin(reply, deadline, now).await {
             Ok(Begin::Send(attempt)) => attempt,
             Ok(Begin::Settled) => {
                 count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
@@ -154,6 +158,17 @@ impl Deliver {
             End::Unknown { reason } => {
                 let reason = format!("{reason}, so the platform may have it: it is not sent again");
                 self.give_up(reply, record, &attempt, &reason).await
+            }
+        }
+    }
+
+    /// Begins a reply, and waits a moment where its turn is about to come.
+    async fn begin(&self, reply: &Reply, deadline: Timestamp, began: Timestamp) -> Result<Begin, StoreError> {
+        loop {
+            let now = Timestamp::now();
+            match self.sends.begin(reply, deadline, now).await? {
+                Begin::Wait(_) if now.since(began) < PATIENCE => tokio::time::sleep(PATIENCE_STEP).await,
+                begin => return Ok(begin),
             }
         }
     }

@@ -38,6 +38,7 @@ def main() -> None:
     source.add_argument("--from", dest="folder", type=Path, help="a Hugging Face style folder")
     parser.add_argument("--prefix", default="", help="what a model of --from wants before every text")
     parser.add_argument("--languages", required=True, help="languages separated by commas, or all")
+    parser.add_argument("--ascii-pieces", type=int, help="keep only so many of the pieces in ASCII, the best scored")
     parser.add_argument("--out", type=Path, required=True, help="an existing, empty folder")
     arguments = parser.parse_args()
     try:
@@ -57,7 +58,7 @@ def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Pat
     out = arguments.out
     encoder = _read(arguments, scratch)
     whole = len(encoder.tokenizer.pieces)
-    encoder = languages.trim(encoder, wanted)
+    encoder = languages.trim(encoder, wanted, arguments.ascii_pieces)
     _step(f"keeping {len(encoder.tokenizer.pieces)} of {whole} pieces ({arguments.languages})")
     _write_vocabulary(encoder, out / "vocabulary.json")
 

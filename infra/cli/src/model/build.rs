@@ -90,6 +90,9 @@ fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> an
         Some(folder) => command.arg("--from").arg(folder).args(["--prefix", &options.prefix]),
         None => command.args(["--preset", options.preset.name()]),
     };
+    if let Some(count) = options.ascii_pieces {
+        command.args(["--ascii-pieces", &count.to_string()]);
+    }
     follow(&mut command)?;
 
     let vocabulary = scratch.join("vocabulary.json");
@@ -179,6 +182,7 @@ fn id(options: &BuildOptions, languages: &str) -> anyhow::Result<String> {
     add("tokenizer", &MAGIC.to_le_bytes());
     add("processor", std::env::consts::ARCH.as_bytes());
     add("languages", languages.as_bytes());
+    add("ascii pieces", format!("{:?}", options.ascii_pieces).as_bytes());
     add("prefix", options.prefix.as_bytes());
     for path in scripts(Path::new(SCRIPTS))? {
         add(&path.to_string_lossy(), &fs::read(&path)?);

@@ -1,1 +1,135 @@
-//! placeholder
+//! What the bot knows: packs that people write, the index they become, and the answer to a question.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`knowledge`] | [`Knowledge`]: a loaded index; [`Decision`]: what to say to an encoded question |
+//! | [`ranking`] | [`Ranking`]: the nearest intents; [`Thresholds`]: what their probabilities allow |
+//! | [`classifier`] | [`Classifier`]: embedding in, a score for each intent out |
+//! | [`index`] | the file format of `knowledge.idx` |
+//! | [`texts`] | [`TextName`]: what the bot says of itself |
+//! | [`date`], [`validity`] | the days on which an intent is answered |
+//! | [`wording`] | when two texts are the same words |
+//!
+//! With the feature `pack`, for the command and never in a function:
+//!
+#![cfg_attr(
+    feature = "pack",
+    doc = "\
+| module | what is in it |
+|---|---|
+| [`pack`] | [`Pack`]: the YAML files, typed, every value with its line |
+| [`check`], [`similar`] | what is wrong with a pack |
+| [`build`] | a pack and its vectors become an index |
+| [`calibrate`] | the thresholds, by cross-validation |
+| [`evaluate`] | how well an index answers test questions |
+"
+)]
+//!
+//! Nothing here encodes text: vectors come from the caller, and an index names the model whose vectors it was built
+//! with.
+//!
+//! # How a question is answered
+//!
+//! 1. The very words of a title or an utterance, case, spaces and punctuation aside, are answered.
+//! 2. Otherwise a linear classifier, trained when the index is built, gives each intent a probability, and one to the
+//!    background, which stands for everything the pack does not answer.
+//! 3. The first intent is answered when its probability reaches `answer` and leads the second by `margin`. Otherwise
+//!    the three nearest are offered when together they reach `suggest`. Otherwise the bot says its fallback.
+//!
+//! An intent outside its dates is never answered or offered; it keeps its probability, so that nothing else is taken
+//! for it.
+//!
+//! # The format of a pack
+//!
+//! A pack is a folder. Keys that are not described here are errors, as are files over 1 MiB.
+//!
+//! **`pack.yaml`**
+//!
+//! ```yaml
+//! name: shop
+//! languages: [zh, en]        # in which the bot answers; ISO 639 codes
+//! default_language: en       # stands in where a language is missing
+//! texts:                     # each in every language; the default one is required
+//!   welcome: {zh: 你好, en: Hello}
+//!   help: {zh: …, en: …}
+//!   fallback: {zh: …, en: …}       # no answer
+//!   did_you_mean: {zh: …, en: …}   # before the titles of the nearest intents
+//!   forgotten: {zh: …, en: …}      # after /new
+//!   language_set: {zh: …, en: …}   # after /lang
+//!   text_only: {zh: …, en: …}      # to a picture or a voice message
+//!   handover: {zh: …, en: …}       # where a person takes over
+//! thresholds: {temperature: 1, answer: 0.5, margin: 0.1, suggest: 0.3}   # `hoopoe knowledge eval --calibrate`
+//! ```
+//!
+//! **`intents/<topic>.yaml`**, as many as there are topics, each a list:
+//!
+//! ```yaml
+//! - id: reset_password                                # a-z, 0-9 and _
+//!   title: {zh: 忘记密码, en: Reset my password}       # a quick reply shows it; it counts as an utterance
+//!   tags: [account]                                   # optional; for the authors alone
+//!   valid: {from: 2026-01-01, until: 2026-12-31}      # optional; days in UTC, both included, each may be left out
+//!   utterances:                                       # how people ask for it; at least 6 in each language
+//!     zh: [密码忘了怎么办, 登录不了]
+//!     en: [I forgot my password, "can't log in"]
+//!   answers: {zh: …, en: …}                           # the default language is required
+//!   suggestions: [order_status, contact_human]        # optional; ids, at most 3, offered after the answer
+//! ```
+//!
+//! Utterances may also be in languages that the pack does not answer in. An id may be used once; the same words may
+//! not stand in two intents. At most 300 characters in an utterance, 60 in a title, 2,000 in an answer.
+//!
+//! **`background.yaml`**: questions the bot must not answer, by language, topic after topic. They need to be many and
+//! varied rather than long; a few that sound like the pack's own but belong to somebody else teach most.
+//!
+//! ```yaml
+//! zh: [今天天气怎么样]
+//! en: [what is the weather like today]
+//! ```
+//!
+//! **`test.yaml`**: questions that measure the pack. Nothing is built or calibrated with them, and they are worth only
+//! as much as their writer did not look at the utterances.
+//!
+//! ```yaml
+//! in_scope:
+//!   - {intent: reset_password, language: en, text: "I need a new password"}
+//! out_of_scope:
+//!   - {language: en, text: "book me a flight"}
+//! ```
+//!
+//! `hoopoe knowledge check` says what is wrong with a pack, with file and line.
+
+#[cfg(feature = "pack")]
+pub mod build;
+#[cfg(feature = "pack")]
+pub mod calibrate;
+#[cfg(feature = "pack")]
+pub mod check;
+pub mod classifier;
+pub mod date;
+#[cfg(feature = "pack")]
+pub mod evaluate;
+pub mod index;
+pub mod knowledge;
+#[cfg(feature = "pack")]
+pub mod pack;
+pub mod ranking;
+mod script;
+#[cfg(feature = "pack")]
+pub mod similar;
+pub mod texts;
+#[cfg(feature = "pack")]
+mod train;
+pub mod validity;
+#[cfg(feature = "pack")]
+mod vectors;
+pub mod wording;
+
+pub use classifier::Classifier;
+pub use date::Date;
+pub use index::LoadError;
+pub use knowledge::{Decision, Knowledge, Suggestion};
+#[cfg(feature = "pack")]
+pub use pack::Pack;
+pub use ranking::{Outcome, Ranking, Thresholds};
+pub use texts::TextName;
+pub use validity::Validity;

@@ -83,7 +83,9 @@ impl ChannelCommand {
                 if global.json {
                     println!("{}", json!({"removed": {"channel": channel, "bot": bot}}));
                 } else {
-                    println!("Removed the bot \"{bot}\" from {channel}. Its webhook refuses requests within 5 minutes.");
+                    println!(
+                        "Removed the bot \"{bot}\" from {channel}. Its webhook refuses requests within 5 minutes."
+                    );
                 }
                 Ok(())
             }

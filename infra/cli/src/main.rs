@@ -8,6 +8,7 @@
 //! | [`chat`] | `chat`, `ask`: talking with the bot |
 //! | [`channel`] | `channel add`, `list`, `remove`: bots on platforms |
 //! | [`dlq`] | `dlq list`, `dlq redrive`: messages that could not be handled |
+//! | [`knowledge`] | `knowledge build`, `check`, `eval`: what the bot knows |
 //! | [`model`] | `model build`, `info`, `eval`, `bench` |
 //!
 //! | module | what the commands share |
@@ -23,6 +24,7 @@
 mod channel;
 mod chat;
 mod dlq;
+mod knowledge;
 mod local;
 mod logs;
 mod model;
@@ -75,6 +77,7 @@ enum Command {
     #[command(subcommand)]
     Channel(channel::ChannelCommand),
     Dlq(dlq::Dlq),
+    Knowledge(knowledge::Knowledge),
     Model(model::Model),
 }
 
@@ -92,6 +95,7 @@ async fn main() -> std::process::ExitCode {
         Command::Ask(ask) => ask.run(global).await,
         Command::Channel(channel) => channel.run(global).await,
         Command::Dlq(dlq) => dlq.run(global).await,
+        Command::Knowledge(knowledge) => knowledge.run(global).await,
         Command::Model(model) => model.run(global.json).await,
     };
     match result {

@@ -4,7 +4,8 @@
 .DELETE_ON_ERROR:
 
 FUNCTIONS := telegram wecom webchat inference deliver
-HOOPOE := target/release/hoopoe
+# The local stack runs what the tests run: one build for both.
+HOOPOE := target/debug/hoopoe
 STATE ?= target/local
 # The tests have a stack of their own, beside the one a person talks to.
 TEST_STATE := target/test
@@ -92,11 +93,11 @@ functions: knowledge tools ## Compile the functions for Lambda (ARCHITECTURE=arm
 $(HOOPOE):
 	@command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs installs it" >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is missing: apt install build-essential, dnf install gcc, or xcode-select --install" >&2; exit 1; }
-	@cargo build --release --locked --package hoopoe $(FUNCTIONS:%=--package %)
+	@cargo build --locked --package hoopoe $(FUNCTIONS:%=--package %)
 
 # ---- What `sam build` runs, with ARTIFACTS_DIR set ----
 
-binary = $(if $(filter local,$(BINARIES)),target/release/$(1),target/lambda/$(1)/bootstrap)
+binary = $(if $(filter local,$(BINARIES)),target/debug/$(1),target/lambda/$(1)/bootstrap)
 bundle = $(or $(ARTIFACTS_DIR),target/bundles/$(1))
 
 define collect

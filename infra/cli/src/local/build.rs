@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// The functions of `template.yaml`, which are packages of the workspace.
 const FUNCTIONS: [&str; 5] = ["telegram", "wecom", "webchat", "inference", "deliver"];
-const BINARIES: &str = "target/release";
+const BINARIES: &str = "target/debug";
 const MODEL: &str = "target/model/current";
 const INDEX: &str = "target/knowledge/shop.idx";
 
@@ -17,7 +17,7 @@ const INDEX: &str = "target/knowledge/shop.idx";
 /// choose features of their shared dependencies anew and compile those again.
 pub(super) fn functions() -> anyhow::Result<()> {
     let packages = FUNCTIONS.iter().chain(&["hoopoe"]).flat_map(|name| ["--package", name]);
-    run(Command::new("cargo").args(["build", "--release", "--locked"]).args(packages))
+    run(Command::new("cargo").args(["build", "--locked"]).args(packages))
         .context("the functions could not be compiled")
 }
 

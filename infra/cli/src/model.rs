@@ -24,7 +24,7 @@ use manifest::Manifest;
 
 /// Builds and measures the model that turns messages into vectors.
 #[derive(Args, Debug)]
-pub struct Model {
+pub(crate) struct Model {
     #[command(subcommand)]
     command: Command,
 }
@@ -144,7 +144,7 @@ impl Built {
 
 impl Model {
     /// Runs the subcommand; results go to standard output, as JSON when asked, progress to standard error.
-    pub async fn run(self, json: bool) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, json: bool) -> anyhow::Result<()> {
         match self.command {
             Command::Build(options) => {
                 let folder = build::run(options).await?;

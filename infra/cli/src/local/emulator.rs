@@ -72,7 +72,9 @@ impl Emulator {
         fs::create_dir_all(&scratch)?;
         let log_path = state.join("emulator.log");
         let log = File::create(&log_path).with_context(|| format!("{} could not be written", log_path.display()))?;
-        let mut command = Command::new(bin.join("ministack"));
+        // Absolute, because it starts in another folder.
+        let program = std::path::absolute(bin.join("ministack"))?;
+        let mut command = Command::new(&program);
         // Functions inherit the emulator's environment, and nothing of this shell's is their business.
         command.env_clear();
         for name in ["PATH", "HOME", "LANG"] {
@@ -99,7 +101,7 @@ impl Emulator {
             // A group of its own: Ctrl-C in this terminal is not meant for it.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("{} could not be started", bin.join("ministack").display()))?;
+            .with_context(|| format!("{} could not be started", program.display()))?;
         let pid = i32::try_from(child.id()).context("the process has an impossible id")?;
         let emulator = Self { pid, port, auth };
         write(&record(&state), &serde_json::to_vec(&emulator)?)?;

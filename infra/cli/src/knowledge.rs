@@ -23,7 +23,7 @@ use report::Evaluation;
 
 /// Builds, checks and measures what the bot knows.
 #[derive(Args, Debug)]
-pub struct Knowledge {
+pub(crate) struct Knowledge {
     #[command(subcommand)]
     command: Command,
 }
@@ -107,7 +107,7 @@ struct IndexFile {
 
 impl Knowledge {
     /// Runs the subcommand; results go to standard output, as JSON when asked, progress to standard error.
-    pub async fn run(self, global: &Global) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         match self.command {
             Command::Build { sources, index } => build(&sources.pack, &sources.model, &index.path).map(drop),
             Command::Check { sources, quick } => check(&sources, quick, global.json),

@@ -2,7 +2,7 @@
 //!
 //! Python builds the model, runs the emulator and deploys. Nothing of it is in a function.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +22,10 @@ const NAMES: [&str; 5] = ["python3", "python3.14", "python3.13", "python3.12", "
 /// When there is no Python to make it with, or a package cannot be had or does not match its hash.
 pub(crate) fn environment(folder: &Path, requirements: &Path, announce: impl FnOnce()) -> anyhow::Result<PathBuf> {
     let wanted = fs::read(requirements).with_context(|| format!("{} could not be read", requirements.display()))?;
+    // Two commands at once must not make, and so remove, the same environment.
+    fs::create_dir_all(folder.parent().unwrap_or(folder))?;
+    let lock = File::create(folder.with_extension("lock"))?;
+    lock.lock().with_context(|| format!("{} could not be locked", folder.display()))?;
     // Written last: an environment without it is not whole.
     let installed = folder.join("requirements.txt");
     let bin = folder.join("bin");

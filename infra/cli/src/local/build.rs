@@ -17,8 +17,7 @@ const INDEX: &str = "target/knowledge/shop.idx";
 /// choose features of their shared dependencies anew and compile those again.
 pub(super) fn functions() -> anyhow::Result<()> {
     let packages = FUNCTIONS.iter().chain(&["hoopoe"]).flat_map(|name| ["--package", name]);
-    run(Command::new("cargo").args(["build", "--locked"]).args(packages))
-        .context("the functions could not be compiled")
+    run(Command::new("cargo").args(["build", "--locked"]).args(packages)).context("the functions could not be compiled")
 }
 
 /// Builds the default model, or finds it built.

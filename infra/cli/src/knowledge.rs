@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use hoopoe_encoder::{Embeddings, Encoder, EncoderFiles, Options};
+use hoopoe_encoder::{Encoder, EncoderFiles, Options};
 use hoopoe_knowledge::build::Encoded;
 use hoopoe_knowledge::check::{Finding, Severity};
 use hoopoe_knowledge::{Date, Pack, build, calibrate, check, evaluate, similar};
 use hoopoe_message::Timestamp;
 
-use crate::Global;
 use crate::progress::{self, Step};
+use crate::{Global, output};
 use report::Evaluation;
 
 /// Builds, checks and measures what the bot knows.
@@ -160,18 +160,18 @@ fn check(sources: &Sources, quick: bool, json: bool) -> anyhow::Result<()> {
     }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        output::json(&findings)?;
     } else {
         for finding in &findings {
-            println!("{}", located(&sources.pack, finding));
+            output::line(located(&sources.pack, finding))?;
         }
-        println!(
+        output::line(format_args!(
             "{}: {} intents, {} texts, {errors} errors, {} warnings",
             sources.pack.display(),
             pack.intents.len(),
             pack.examples().count(),
             findings.len() - errors
-        );
+        ))?;
     }
     if errors > 0 {
         bail!("{} has {errors} errors; no index is built from it", sources.pack.display());
@@ -224,13 +224,15 @@ fn eval(sources: &Sources, index: &Path, test: Option<&Path>, json: bool) -> any
         bail!("there are no test questions; write some to {}", sources.pack.join("test.yaml").display());
     }
     let knowledge = build(&sources.pack, &sources.model, index)?;
-    let embeddings = encode(&mut encoder(&sources.model)?, "test questions", &test.texts().collect::<Vec<_>>())?;
-    let report = evaluate::evaluate(&knowledge, &pack, &test, embeddings.rows(), Date::of(Timestamp::now()));
+    let mut encoder = encoder(&sources.model)?;
+    let vectors = encode(&mut encoder, "test questions", &test.texts().collect::<Vec<_>>())?;
+    let embeddings = vectors.chunks_exact(encoder.dimension());
+    let report = evaluate::evaluate(&knowledge, &pack, &test, embeddings, Date::of(Timestamp::now()));
     let evaluation = Evaluation::new(report);
     if json {
-        println!("{}", serde_json::to_string_pretty(&evaluation)?);
+        output::json(&evaluation)?;
     } else {
-        print!("{evaluation}");
+        output::line(evaluation.to_string().trim_end())?;
     }
     Ok(())
 }
@@ -242,12 +244,19 @@ fn encoder(model: &Path) -> anyhow::Result<Encoder> {
 
 fn encode_examples(encoder: &mut Encoder, pack: &Pack) -> anyhow::Result<Vec<f32>> {
     let texts: Vec<&str> = pack.examples().map(|example| example.text).collect();
-    Ok(encode(encoder, "texts of the pack", &texts)?.into_values())
+    encode(encoder, "texts of the pack", &texts)
 }
 
-fn encode(encoder: &mut Encoder, what: &str, texts: &[&str]) -> anyhow::Result<Embeddings> {
+/// The vectors of texts, one after the other.
+///
+/// Each text is encoded alone, as a question mostly is: INT8 rounds by what else is in a batch, so a text's vector would
+/// change with its neighbours.
+fn encode(encoder: &mut Encoder, what: &str, texts: &[&str]) -> anyhow::Result<Vec<f32>> {
     let step = Step::start("Knowledge", format_args!("encoding {} {what}", texts.len()));
-    let embeddings = encoder.encode(texts)?;
+    let mut vectors = Vec::with_capacity(texts.len() * encoder.dimension());
+    for text in texts {
+        vectors.extend_from_slice(encoder.encode(&[text])?.row(0));
+    }
     step.done(format_args!("encoded {} {what}", texts.len()));
-    Ok(embeddings)
+    Ok(vectors)
 }

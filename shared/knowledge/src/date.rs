@@ -3,7 +3,8 @@
 use std::fmt;
 
 use hoopoe_message::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
@@ -11,8 +12,7 @@ use time::macros::format_description;
 const FORMAT: StaticFormatDescription = format_description!("[year]-[month]-[day]");
 
 /// A calendar day in UTC. Written `2026-12-31`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
     /// Counted as Julian days, which is the order of days and small in the index.
     julian_day: i32,
@@ -44,6 +44,29 @@ impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let date = time::Date::from_julian_day(self.julian_day).map_err(|_| fmt::Error)?;
         f.write_str(&date.format(FORMAT).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// In a pack as it is written, in an index as a number.
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_i32(self.julian_day)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        } else {
+            let julian_day = i32::deserialize(deserializer)?;
+            let date = time::Date::from_julian_day(julian_day).map_err(D::Error::custom)?;
+            Ok(Self { julian_day: date.to_julian_day() })
+        }
     }
 }
 

@@ -162,3 +162,84 @@ impl Index {
         fits.then_some(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::knowledge::tests::sample;
+
+    /// What follows the header, with a header that fits it.
+    fn sealed(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(FORMAT.to_le_bytes());
+        bytes.extend(crc32fast::hash(payload).to_le_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let index = sample();
+        let bytes = index.encode();
+        assert_eq!(bytes, index.encode());
+        assert_eq!(Index::decode(&bytes).expect("a whole index"), index);
+    }
+
+    #[test]
+    fn another_version_is_told_from_damage() {
+        let mut bytes = sample().encode();
+        bytes[8] += 1;
+        assert!(matches!(Index::decode(&bytes), Err(LoadError::Format { found }) if found == FORMAT + 1));
+        bytes[0] = b'x';
+        assert!(matches!(Index::decode(&bytes), Err(LoadError::Damaged(_))));
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_together_are_refused() {
+        let breakages: [fn(&mut Index); 9] = [
+            |index| index.default_language = "fr".parse().expect("a code"),
+            |index| drop(index.texts.remove(&TextName::Help)),
+            |index| index.intents[0].answers.clear(),
+            |index| index.intents[0].suggestions = vec![9],
+            |index| index.intents[0].suggestions = vec![0],
+            |index| index.intents[0].suggestions = vec![1, 1],
+            |index| index.wordings.reverse(),
+            |index| drop(index.intents.pop()),
+            |index| index.thresholds.answer = f32::NAN,
+        ];
+        for (nth, damage) in breakages.into_iter().enumerate() {
+            let mut index = sample();
+            damage(&mut index);
+            assert!(Index::decode(&index.encode()).is_err(), "breakage {nth}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_or_shortened_file_is_an_error(at in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+            let bytes = sample().encode();
+            let at = at.index(bytes.len());
+            prop_assert!(Index::decode(&bytes[..at]).is_err());
+            let mut changed = bytes;
+            changed[at] ^= flip;
+            prop_assert!(Index::decode(&changed).is_err());
+        }
+
+        #[test]
+        fn no_payload_makes_it_panic(payload in prop::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(Index::decode(&sealed(&payload)).is_err());
+        }
+
+        #[test]
+        fn a_forged_payload_is_refused_or_fits_together(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut payload = sample().encode().split_off(HEADER);
+            let at = at.index(payload.len());
+            payload[at] = byte;
+            if let Ok(index) = Index::decode(&sealed(&payload)) {
+                prop_assert!(index.validated().is_some());
+            }
+        }
+    }
+}

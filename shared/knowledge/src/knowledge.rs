@@ -184,3 +184,184 @@ impl Knowledge {
 fn place(intent: u32) -> usize {
     usize::try_from(intent).expect("a validated index names intents that it holds")
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use hoopoe_message::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Classifier, Thresholds, Validity};
+
+    fn language(code: &str) -> Language {
+        code.parse().expect("a code")
+    }
+
+    fn date(text: &str) -> Date {
+        text.parse().expect("a date")
+    }
+
+    fn both(zh: &str, en: &str) -> BTreeMap<Language, String> {
+        [(language("zh"), zh.to_owned()), (language("en"), en.to_owned())].into()
+    }
+
+    /// Five intents, each along an axis of its own; the background along a sixth. The second is valid in 2026 only.
+    pub(crate) fn sample() -> Index {
+        let intents = (0..5_u32).map(|nth| Intent {
+            id: format!("intent_{nth}"),
+            valid: match nth {
+                1 => Validity { from: Some(date("2026-01-01")), until: Some(date("2026-12-31")) },
+                _ => Validity::default(),
+            },
+            titles: both(&format!("标题{nth}"), &format!("Title {nth}")),
+            answers: match nth {
+                4 => [(language("en"), "Only English".to_owned())].into(),
+                _ => both(&format!("回答{nth}"), &format!("Answer {nth}")),
+            },
+            suggestions: if nth == 0 { vec![1, 2] } else { vec![] },
+        });
+        let mut weights = vec![0.0; 36];
+        (0..6).for_each(|class| weights[class * 7] = 8.0);
+        let mut wordings: Vec<(String, u32)> =
+            (0..5).flat_map(|nth| [(format!("title{nth}"), nth), (format!("标题{nth}"), nth)]).collect();
+        wordings.sort();
+        Index {
+            name: "sample".into(),
+            model: "model-a".into(),
+            digest: [7; 32],
+            languages: vec![language("zh"), language("en"), language("es")],
+            default_language: language("en"),
+            texts: TextName::ALL.map(|name| (name, both(&format!("{name} 中文"), &format!("{name} English")))).into(),
+            thresholds: Thresholds { temperature: 1.0, answer: 0.6, margin: 0.2, suggest: 0.3 },
+            intents: intents.collect(),
+            wordings,
+            topics: Classifier::new(6, weights, vec![0.0; 6]).expect("they fit"),
+            // Spanish is what points along the sixth axis, English what does not.
+            tongues: Classifier::new(6, [vec![0.0; 17], vec![2.0]].concat(), vec![0.0, 1.0, 0.0]).expect("they fit"),
+        }
+    }
+
+    fn knowledge() -> Knowledge {
+        Knowledge::from_bytes(&sample().encode(), "model-a").expect("a whole index")
+    }
+
+    fn axis(nth: usize) -> [f32; 6] {
+        let mut vector = [0.0; 6];
+        vector[nth] = 1.0;
+        vector
+    }
+
+    #[test]
+    fn an_index_of_another_model_is_refused() {
+        let error = Knowledge::from_bytes(&sample().encode(), "model-b").expect_err("another model");
+        assert!(error.to_string().contains("model-a") && error.to_string().contains("model-b"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_get_one() {
+        let error = Knowledge::load(Path::new("/nowhere/knowledge.idx"), "model-a").expect_err("no file");
+        assert!(error.to_string().contains("hoopoe knowledge build"), "{error}");
+    }
+
+    #[test]
+    fn a_near_question_is_answered_with_what_may_be_asked_next() {
+        let knowledge = knowledge();
+        let today = date("2026-06-01");
+        match knowledge.decide(&axis(0), "something", language("zh"), today) {
+            Decision::Answer { intent: "intent_0", text: "回答0", suggestions, probability } => {
+                assert_eq!(suggestions, ["标题1", "标题2"]);
+                assert!(probability > 0.9, "{probability}");
+            }
+            other => panic!("{other:?}"),
+        }
+        // Out of its dates a suggestion is not offered.
+        let later = knowledge.decide(&axis(0), "something", language("zh"), date("2027-01-01"));
+        assert!(matches!(later, Decision::Answer { suggestions, .. } if suggestions == ["标题2"]));
+    }
+
+    #[test]
+    fn between_intents_it_suggests_and_far_from_all_it_falls_back() {
+        let knowledge = knowledge();
+        let between = [0.5, 0.0, 0.5, 0.0, 0.0, 0.0];
+        match knowledge.decide(&between, "something", language("en"), date("2026-06-01")) {
+            Decision::Suggest { intents } => {
+                assert_eq!(intents[0], Suggestion { intent: "intent_0", title: "Title 0" });
+                assert_eq!(intents[1], Suggestion { intent: "intent_2", title: "Title 2" });
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(knowledge.decide(&axis(5), "x", language("en"), date("2026-06-01")), Decision::Fallback);
+    }
+
+    #[test]
+    fn the_very_words_are_answered_whatever_the_vector() {
+        let knowledge = knowledge();
+        let decision = knowledge.decide(&axis(5), " title 3!", language("en"), date("2026-06-01"));
+        assert!(matches!(decision, Decision::Answer { intent: "intent_3", probability: 1.0, .. }), "{decision:?}");
+    }
+
+    #[test]
+    fn validity_includes_its_first_and_last_day() {
+        let knowledge = knowledge();
+        for (day, answered) in
+            [("2025-12-31", false), ("2026-01-01", true), ("2026-12-31", true), ("2027-01-01", false)]
+        {
+            let decision = knowledge.decide(&axis(1), "Title 1", language("en"), date(day));
+            assert_eq!(matches!(decision, Decision::Answer { intent: "intent_1", .. }), answered, "{day}");
+        }
+    }
+
+    #[test]
+    fn a_missing_translation_is_given_in_the_default_language() {
+        let knowledge = knowledge();
+        let decision = knowledge.decide(&axis(4), "x", language("zh"), date("2026-06-01"));
+        assert!(matches!(decision, Decision::Answer { text: "Only English", .. }));
+        assert_eq!(knowledge.text(TextName::Help, language("zh")), "help 中文");
+        assert_eq!(knowledge.text(TextName::Help, language("es")), "help English");
+    }
+
+    #[test]
+    fn a_text_is_answered_in_its_language_and_else_in_the_conversations() {
+        let knowledge = knowledge();
+        let zh = Some(language("zh"));
+        assert_eq!(knowledge.language_of("忘记密码", &axis(0), None), language("zh"));
+        assert_eq!(knowledge.language_of("where is it", &axis(0), zh), language("en"));
+        assert_eq!(knowledge.language_of("donde esta", &axis(5), zh), language("es"));
+        assert_eq!(knowledge.language_of("12345 👍", &axis(0), zh), language("zh"));
+        assert_eq!(knowledge.language_of("где посылка", &axis(0), None), language("en"));
+        assert_eq!(knowledge.language_of("👍", &axis(0), Some(language("fr"))), language("en"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_open_today_and_said_once(
+            embedding in prop::collection::vec(-1.0..1.0_f32, 6),
+            text in "[a-z标题0-9 ]{0,12}",
+            day in 1_700_000_000..1_900_000_000_u64,
+            answer in 0.0..1.0_f32,
+            suggest in 0.0..1.0_f32,
+        ) {
+            let mut index = sample();
+            index.thresholds = Thresholds { temperature: 1.0, answer, margin: 0.0, suggest };
+            let knowledge = Knowledge { index };
+            let today = Date::of(Timestamp::from_secs(day));
+            let ended = !knowledge.index.intents[1].valid.includes(today);
+            let said: Vec<&str> = match knowledge.decide(&embedding, &text, language("en"), today) {
+                Decision::Answer { intent, suggestions, .. } => {
+                    prop_assert!(!(ended && intent == "intent_1"));
+                    suggestions
+                }
+                Decision::Suggest { intents } => {
+                    prop_assert!(!intents.is_empty());
+                    intents.into_iter().map(|near| near.title).collect()
+                }
+                Decision::Fallback => vec![],
+            };
+            prop_assert!(said.len() <= crate::ranking::MAX_SUGGESTIONS);
+            prop_assert!(!(ended && said.contains(&"Title 1")));
+            prop_assert_eq!(said.iter().collect::<BTreeSet<_>>().len(), said.len());
+        }
+    }
+}

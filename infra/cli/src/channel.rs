@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::progress::Step;
-use crate::{Global, stack};
+use crate::{Global, output, stack};
 
 /// The most that is read from standard input.
 const MAX_SETTINGS: u64 = 64 * 1024;
@@ -81,13 +81,12 @@ impl ChannelCommand {
                     bail!("there is no bot \"{bot}\" on {channel}; `hoopoe channel list` lists them");
                 }
                 if global.json {
-                    println!("{}", json!({"removed": {"channel": channel, "bot": bot}}));
+                    output::json(&json!({"removed": {"channel": channel, "bot": bot}}))
                 } else {
-                    println!(
+                    output::line(format_args!(
                         "Removed the bot \"{bot}\" from {channel}. Its webhook refuses requests within 5 minutes."
-                    );
+                    ))
                 }
-                Ok(())
             }
         }
     }
@@ -115,11 +114,10 @@ impl Add {
             }
         };
         if global.json {
-            println!("{}", json!({"channel": channel, "bot": bot, "webhook": url, "steps": steps}));
+            output::json(&json!({"channel": channel, "bot": bot, "webhook": url, "steps": steps}))
         } else {
-            println!("Connected the bot \"{bot}\" on {channel}. Its URL:\n\n  {url}\n\n{steps}");
+            output::line(format_args!("Connected the bot \"{bot}\" on {channel}. Its URL:\n\n  {url}\n\n{steps}"))
         }
-        Ok(())
     }
 
     /// The settings on standard input, with what the options say.
@@ -221,15 +219,16 @@ async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
         let webhook = stack.webhook(channel.as_str(), bot.as_str())?;
         rows.push(json!({"channel": channel, "bot": bot, "version": version, "webhook": webhook}));
         if !global.json {
-            println!("{channel:<10} {bot:<16} version {version:<4} {webhook}");
+            output::line(format_args!("{channel:<10} {bot:<16} version {version:<4} {webhook}"))?;
         }
     }
     if global.json {
-        println!("{}", serde_json::Value::from(rows));
+        output::json(&rows)
     } else if rows.is_empty() {
-        println!("No bot is connected. `hoopoe channel add --help` shows how.");
+        output::line("No bot is connected. `hoopoe channel add --help` shows how.")
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 fn vault(stack: &stack::Stack) -> anyhow::Result<Vault> {

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::Global;
 use crate::stack::{self, Stack};
+use crate::{Global, output};
 
 /// How long an answer may take. A stack that has slept needs a second or two for its first one.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -77,19 +77,15 @@ impl Ask {
         let answer = talk.ask(&self.question).await?;
         if global.json {
             let milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-            println!(
-                "{}",
-                json!({
-                    "question": self.question,
-                    "answer": answer.text,
-                    "suggestions": answer.suggestions,
-                    "milliseconds": milliseconds,
-                })
-            );
+            output::json(&json!({
+                "question": self.question,
+                "answer": answer.text,
+                "suggestions": answer.suggestions,
+                "milliseconds": milliseconds,
+            }))
         } else {
-            show(&answer);
+            show(&answer)
         }
-        Ok(())
     }
 }
 
@@ -101,15 +97,13 @@ impl Chat {
     /// When the stack cannot be reached.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         let mut talk = self.with.open(global).await?;
-        let print = |answer: &Message| if global.json { println!("{}", json!(answer)) } else { show(answer) };
-        let mut suggestions = match self.with.lang {
-            Some(language) => talk.ask(&format!("/lang {language}")).await,
-            None => talk.say(Said::Event(PageEvent::Joined)).await,
-        }
-        .map(|welcome| {
-            print(&welcome);
-            welcome.suggestions
-        })?;
+        let print = |answer: &Message| if global.json { output::line(json!(answer)) } else { show(answer) };
+        let welcome = match self.with.lang {
+            Some(language) => talk.ask(&format!("/lang {language}")).await?,
+            None => talk.say(Said::Event(PageEvent::Joined)).await?,
+        };
+        print(&welcome)?;
+        let mut suggestions = welcome.suggestions;
         while let Some(line) = read_line()? {
             let text = chosen(&suggestions, &line);
             match text {
@@ -119,7 +113,7 @@ impl Chat {
             }
             match talk.ask(text).await {
                 Ok(answer) => {
-                    print(&answer);
+                    print(&answer)?;
                     suggestions = answer.suggestions;
                 }
                 // The next message may do better.
@@ -146,7 +140,7 @@ fn chosen<'a>(suggestions: &'a [String], line: &'a str) -> &'a str {
 /// A line of standard input, after a prompt where a person types it; `None` at its end.
 fn read_line() -> io::Result<Option<String>> {
     if io::stdin().is_terminal() {
-        print!("> ");
+        write!(io::stdout(), "> ")?;
         io::stdout().flush()?;
     }
     let mut line = String::new();
@@ -154,11 +148,12 @@ fn read_line() -> io::Result<Option<String>> {
     Ok((read > 0).then_some(line))
 }
 
-fn show(answer: &Message) {
-    println!("{}", answer.text);
+fn show(answer: &Message) -> anyhow::Result<()> {
+    output::line(&answer.text)?;
     for (index, suggestion) in answer.suggestions.iter().enumerate() {
-        println!("  {}. {suggestion}", index + 1);
+        output::line(format_args!("  {}. {suggestion}", index + 1))?;
     }
+    Ok(())
 }
 
 /// A conversation with a bot.

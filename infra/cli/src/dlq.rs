@@ -4,15 +4,15 @@ use std::fmt;
 
 use anyhow::{Context, anyhow};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName as Attribute};
 use clap::{Args, Subcommand, ValueEnum};
+use hoopoe_aws::cause;
 use hoopoe_message::{Conversation, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Global;
 use crate::stack::Stack;
+use crate::{Global, output};
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -198,10 +198,14 @@ impl<'a> DeadLetters<'a> {
             .set_message_group_id(group(message))
             .send()
             .await
-            .map_err(|error| anyhow!("a message could not be queued again: {}", DisplayErrorContext(&error)))?;
-        self.client.delete_message().queue_url(self.url).receipt_handle(handle).send().await.map_err(|error| {
-            anyhow!("a message that was queued again is still a dead letter: {}", DisplayErrorContext(&error))
-        })?;
+            .map_err(|error| anyhow!("a message could not be queued again: {}", cause(&error)))?;
+        self.client
+            .delete_message()
+            .queue_url(self.url)
+            .receipt_handle(handle)
+            .send()
+            .await
+            .map_err(|error| anyhow!("a message that was queued again is still a dead letter: {}", cause(&error)))?;
         Ok(())
     }
 
@@ -219,7 +223,7 @@ impl<'a> DeadLetters<'a> {
             .message_system_attribute_names(Attribute::MessageGroupId)
             .send()
             .await
-            .map_err(|error| anyhow!("the dead letters cannot be read: {}", DisplayErrorContext(&error)))?;
+            .map_err(|error| anyhow!("the dead letters cannot be read: {}", cause(&error)))?;
         Ok(received.messages.unwrap_or_default())
     }
 
@@ -239,7 +243,7 @@ impl<'a> DeadLetters<'a> {
                 .set_entries(Some(entries.collect()))
                 .send()
                 .await
-                .map_err(|error| anyhow!("messages could not be put back: {}", DisplayErrorContext(&error)))?;
+                .map_err(|error| anyhow!("messages could not be put back: {}", cause(&error)))?;
         }
         Ok(())
     }
@@ -279,13 +283,12 @@ fn group(message: &Message) -> Option<String> {
 
 fn print<T: Serialize + fmt::Display>(rows: &[T], json: bool, nothing: &str) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(rows)?);
+        output::json(rows)
     } else if rows.is_empty() {
-        println!("{nothing}");
+        output::line(nothing)
     } else {
-        rows.iter().for_each(|row| println!("{row}"));
+        rows.iter().try_for_each(output::line)
     }
-    Ok(())
 }
 
 impl fmt::Display for Queue {

@@ -28,7 +28,7 @@ use hoopoe_message::{BotId, Channel};
 use crate::Global;
 use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
-use crate::{channel, python};
+use crate::{channel, output, python};
 use emulator::Emulator;
 
 const UP_EXAMPLES: &str = "\
@@ -49,9 +49,6 @@ pub(crate) struct Up {
     /// The emulator's port; the first free one from 4566 by default.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Let the emulator enforce the policies of the functions' roles.
-    #[arg(long)]
-    enforce_policies: bool,
 }
 
 /// Stops the local stack; its state stays.
@@ -90,20 +87,24 @@ impl Up {
         environment::write(&stack, &emulator.endpoint(), &global.state).await?;
         let local = stack.describe_local()?;
         emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
-        print(&local, global.json)
+        if !global.json {
+            output::line("")?;
+        }
+        output::result(&local, global.json)
     }
 
     /// The emulator that runs, or a new one with the state of the last.
     fn emulator(&self, bin: &Path, state: &Path) -> anyhow::Result<Emulator> {
         if let Some(running) = Emulator::last(state)?.filter(Emulator::answers) {
-            let suits = self.port.is_none_or(|port| port == running.port) && self.enforce_policies == running.auth;
-            if suits {
-                return Ok(running);
-            }
-            running.stop()?;
+            ensure!(
+                self.port.is_none_or(|port| port == running.port),
+                "the local stack runs on port {}; `make clean-local` frees the choice of a port",
+                running.port
+            );
+            return Ok(running);
         }
         let step = Step::start("Emulator", "starting MiniStack");
-        let emulator = Emulator::start(bin, state, self.port, self.enforce_policies)?;
+        let emulator = Emulator::start(bin, state, self.port)?;
         step.done(format_args!("MiniStack answers at {}", emulator.endpoint()));
         Ok(emulator)
     }
@@ -139,11 +140,10 @@ impl Tools {
         in_project()?;
         let Environments { emulator, sam } = Environments::prepare().wait()?;
         if global.json {
-            println!("{}", serde_json::json!({"emulator": emulator, "sam": sam}));
+            output::json(&serde_json::json!({"emulator": emulator, "sam": sam}))
         } else {
-            println!("{}\n{}", emulator.join("ministack").display(), sam.join("sam").display());
+            output::line(format_args!("{}\n{}", emulator.join("ministack").display(), sam.join("sam").display()))
         }
-        Ok(())
     }
 }
 
@@ -220,17 +220,4 @@ async fn deployed(emulator: &Emulator, sam: &Path, state: &Path) -> anyhow::Resu
     deploy::deploy(sam, state, &endpoint, &fingerprint)?;
     step.done("template.yaml is deployed");
     Stack::local(&endpoint).await?.context("the emulator does not know the stack that was deployed just now")
-}
-
-fn print(local: &LocalStack, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(local)?);
-        return Ok(());
-    }
-    println!();
-    println!("web chat   {}", local.webchat);
-    for (channel, url) in &local.webhooks {
-        println!("{channel:<10} {url}");
-    }
-    Ok(())
 }

@@ -5,16 +5,16 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use aws_sdk_cloudwatchlogs::error::DisplayErrorContext;
 use aws_sdk_cloudwatchlogs::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use clap::Args;
+use hoopoe_aws::cause;
 use hoopoe_message::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::Global;
 use crate::stack::Stack;
+use crate::{Global, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,7 +169,7 @@ async fn fetch(stack: &Stack, name: &str, from: u64, pattern: Option<&str>) -> a
         .send();
     let mut events = Vec::new();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| anyhow!("the log {group} cannot be read: {}", DisplayErrorContext(&error)))?;
+        let page = page.map_err(|error| anyhow!("the log {group} cannot be read: {}", cause(&error)))?;
         events.extend(page.events.unwrap_or_default());
     }
     Ok(events)
@@ -242,13 +242,9 @@ impl fmt::Display for Entry {
     }
 }
 
+/// One line, also as JSON, so that a program can read one after the other.
 fn print(entry: &Entry, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string(entry)?);
-    } else {
-        println!("{entry}");
-    }
-    Ok(())
+    if json { output::line(serde_json::to_string(entry)?) } else { output::line(entry) }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -16,10 +16,9 @@
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
 //! | [`python`] | Python environments from pinned, hashed requirements |
 //! | [`progress`] | steps that a person waits for |
+//! | [`output`] | what a command answers, as text or JSON |
 //!
 //! Every command works on the local stack unless `--stack` names a deployed one.
-
-#![expect(clippy::print_stdout, reason = "a command's output")]
 
 mod channel;
 mod chat;
@@ -28,6 +27,7 @@ mod knowledge;
 mod local;
 mod logs;
 mod model;
+mod output;
 mod progress;
 mod python;
 mod stack;
@@ -100,6 +100,7 @@ async fn main() -> std::process::ExitCode {
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) if output::is_closed(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hoopoe: {error:#}");
             std::process::ExitCode::FAILURE

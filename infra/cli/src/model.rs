@@ -20,6 +20,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use hoopoe_encoder::{Encoder, EncoderFiles, Options};
 
+use crate::output;
 use manifest::Manifest;
 
 /// Builds and measures the model that turns messages into vectors.
@@ -148,28 +149,18 @@ impl Model {
         match self.command {
             Command::Build(options) => {
                 let folder = build::run(options).await?;
-                print(&Manifest::read(&folder)?, json)
+                output::result(&Manifest::read(&folder)?, json)
             }
-            Command::Info(built) => print(&built.manifest()?, json),
+            Command::Info(built) => output::result(&built.manifest()?, json),
             Command::Eval { built, fp32, files } => {
                 let mut encoder = load(&built.files(fp32)?, Options::from_environment())?;
-                files.iter().try_for_each(|file| print(&eval::run(&mut encoder, file)?, json))
+                files.iter().try_for_each(|file| output::result(&eval::run(&mut encoder, file)?, json))
             }
             Command::Bench { built, fp32, threads } => {
-                print(&bench::run(&built.files(fp32)?, Options { threads, ..Options::default() })?, json)
+                output::result(&bench::run(&built.files(fp32)?, Options { threads, ..Options::default() })?, json)
             }
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "this is the command's result")]
-fn print<T: serde::Serialize + std::fmt::Display>(result: &T, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(result)?);
-    } else {
-        println!("{result}");
-    }
-    Ok(())
 }
 
 fn files(folder: &Path, fp32: bool) -> anyhow::Result<EncoderFiles> {

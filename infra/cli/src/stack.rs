@@ -2,6 +2,7 @@
 //! functions and URLs here, in the stack's outputs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_sdk_cloudformation::error::DisplayErrorContext;
 use aws_sdk_cloudformation::types::Stack as Description;
+use hoopoe_aws::cause;
 use serde::{Deserialize, Serialize};
 
 use crate::Global;
@@ -20,7 +21,7 @@ use crate::Global;
 pub(crate) const LOCAL_NAME: &str = "hoopoe";
 /// The region that the local stack pretends to be in.
 pub(crate) const LOCAL_REGION: &str = "us-east-1";
-/// The emulator takes any credentials; where it enforces policies, these are the account's own.
+/// The emulator takes any credentials.
 pub(crate) const CREDENTIALS: (&str, &str) = ("test", "test");
 
 /// What `hoopoe up` leaves for other programs to read, in `stack.json` of the state folder.
@@ -53,6 +54,22 @@ impl LocalStack {
         serde_json::from_slice(&json)
             .with_context(|| format!("{} is damaged; `make up` writes it anew", path.display()))
     }
+}
+
+impl fmt::Display for LocalStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_addresses(f, &self.webchat, &self.webhooks)
+    }
+}
+
+/// Writes the address of the page and of each webhook, one a line.
+pub(crate) fn write_addresses(
+    f: &mut fmt::Formatter<'_>,
+    webchat: &str,
+    webhooks: &BTreeMap<String, String>,
+) -> fmt::Result {
+    write!(f, "web chat   {webchat}")?;
+    webhooks.iter().try_for_each(|(channel, url)| write!(f, "\n{channel:<10} {url}"))
 }
 
 /// A deployed stack with the configuration to reach it.
@@ -136,7 +153,7 @@ impl Stack {
             {
                 None
             }
-            Err(error) => bail!("the stack {name} cannot be read: {}", DisplayErrorContext(&error)),
+            Err(error) => bail!("the stack {name} cannot be read: {}", cause(&error)),
         };
         Ok(description.map(|description| Self {
             name: name.to_owned(),

@@ -1,17 +1,18 @@
 //! `hoopoe status`: what the stack is doing, at a glance.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 use clap::Args;
+use hoopoe_aws::cause;
 use serde::Serialize;
 
-use crate::Global;
 use crate::logs::{self, Entry};
-use crate::stack::Stack;
+use crate::stack::{self, Stack};
+use crate::{Global, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,12 +66,7 @@ impl Status {
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         let stack = Stack::find(global).await?;
         let report = Report::of(&stack).await?;
-        if global.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
-        } else {
-            report.print();
-        }
-        Ok(())
+        output::result(&report, global.json)
     }
 }
 
@@ -91,7 +87,7 @@ impl Report {
                 .function_name(name)
                 .send()
                 .await
-                .map_err(|error| anyhow!("the function {name} cannot be read: {}", DisplayErrorContext(&error)))?;
+                .map_err(|error| anyhow!("the function {name} cannot be read: {}", cause(&error)))?;
             let mut errors = logs::errors(stack, short, name, RECENT).await?;
             functions.insert(
                 short.to_owned(),
@@ -113,30 +109,31 @@ impl Report {
             functions,
         })
     }
+}
 
-    fn print(&self) {
-        println!("stack      {}", self.stack);
-        println!("web chat   {}", self.webchat);
-        for (channel, url) in &self.webhooks {
-            println!("{channel:<10} {url}");
-        }
-        println!("\n{:<10} {:>8} {:>10} {:>13}", "queue", "waiting", "in flight", "dead letters");
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "stack      {}", self.stack)?;
+        stack::write_addresses(f, &self.webchat, &self.webhooks)?;
+        write!(f, "\n\n{:<10} {:>8} {:>10} {:>13}", "queue", "waiting", "in flight", "dead letters")?;
         for (name, queue) in &self.queues {
-            println!("{name:<10} {:>8} {:>10} {:>13}", queue.waiting, queue.in_flight, queue.dead_letters);
+            write!(f, "\n{name:<10} {:>8} {:>10} {:>13}", queue.waiting, queue.in_flight, queue.dead_letters)?;
         }
-        println!("\n{:<10} {:<8} {:>7} {:<7} {:>17}", "function", "state", "memory", "", "errors last hour");
+        write!(f, "\n\n{:<10} {:<8} {:>7} {:<7} {:>17}", "function", "state", "memory", "", "errors last hour")?;
         for (name, function) in &self.functions {
-            println!(
-                "{name:<10} {:<8} {:>4} MB {:<7} {:>17}",
+            write!(
+                f,
+                "\n{name:<10} {:<8} {:>4} MB {:<7} {:>17}",
                 function.state, function.memory_mb, function.architecture, function.errors
-            );
+            )?;
         }
         for entry in self.functions.values().filter_map(|function| function.last_error.as_ref()) {
-            println!("\nlast error {entry}");
+            write!(f, "\n\nlast error {entry}")?;
         }
         if self.queues.values().any(|queue| queue.dead_letters > 0) {
-            println!("\n`hoopoe dlq list` says why messages are dead letters.");
+            write!(f, "\n\n`hoopoe dlq list` says why messages are dead letters.")?;
         }
+        Ok(())
     }
 }
 
@@ -150,7 +147,7 @@ async fn depth(sqs: &aws_sdk_sqs::Client, url: &str) -> anyhow::Result<[u64; 2]>
         .set_attribute_names(Some(COUNTS.to_vec()))
         .send()
         .await
-        .map_err(|error| anyhow!("the queue {url} cannot be read: {}", DisplayErrorContext(&error)))?;
+        .map_err(|error| anyhow!("the queue {url} cannot be read: {}", cause(&error)))?;
     let count = |name: &QueueAttributeName| {
         found.attributes().and_then(|all| all.get(name)?.parse().ok()).with_context(|| format!("{url} has no {name}"))
     };

@@ -16,7 +16,7 @@ mod vault;
 use std::collections::HashMap;
 use std::fmt;
 
-use aws_sdk_kms::error::{DisplayErrorContext, SdkError};
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use hoopoe_message::{BotId, Channel};
 
 pub use keyring::Keyring;
@@ -87,10 +87,10 @@ pub enum KeyringError {
 impl KeyringError {
     fn call<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
     where
-        E: std::error::Error + 'static,
+        E: std::error::Error + ProvideErrorMetadata + 'static,
         R: fmt::Debug,
     {
-        Self::Call { operation, cause: DisplayErrorContext(error).to_string() }
+        Self::Call { operation, cause: hoopoe_aws::cause(error) }
     }
 }
 

@@ -47,8 +47,10 @@ impl Consumer {
             .send()
             .await;
         if let Err(error) = changed {
-            let error = aws_sdk_sqs::error::DisplayErrorContext(&error);
-            tracing::warn!(%error, "a record comes again only after the queue's visibility timeout");
+            tracing::warn!(
+                error = hoopoe_aws::cause(&error),
+                "a record comes again only after the queue's visibility timeout"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ pub use batch::{Batch, BatchResponse, Record};
 pub use consumer::Consumer;
 pub use sender::QueueSender;
 
-use aws_sdk_sqs::error::{DisplayErrorContext, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 /// SQS did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +27,9 @@ pub struct QueueError {
 impl QueueError {
     fn call<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
     where
-        E: std::error::Error + 'static,
+        E: std::error::Error + ProvideErrorMetadata + 'static,
         R: std::fmt::Debug,
     {
-        Self { operation, cause: DisplayErrorContext(error).to_string() }
+        Self { operation, cause: hoopoe_aws::cause(error) }
     }
 }

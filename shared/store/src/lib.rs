@@ -19,7 +19,7 @@ pub mod sends;
 pub mod sessions;
 pub mod transcripts;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 pub use claims::{Claim, Claims};
 pub use sends::{Begin, Sends};
@@ -50,9 +50,9 @@ pub enum StoreError {
 impl StoreError {
     fn call<E, R>(operation: &'static str, error: &SdkError<E, R>) -> Self
     where
-        E: std::error::Error + 'static,
+        E: std::error::Error + ProvideErrorMetadata + 'static,
         R: std::fmt::Debug,
     {
-        Self::Call { operation, cause: DisplayErrorContext(error).to_string() }
+        Self::Call { operation, cause: hoopoe_aws::cause(error) }
     }
 }

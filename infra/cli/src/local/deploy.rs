@@ -17,10 +17,12 @@ pub(super) fn deploy(bin: &Path, state: &Path, endpoint: &str, fingerprint: &str
     let build = state.join("build");
     let log = state.join("deploy.log");
     let mut file = File::create(&log).with_context(|| format!("{} could not be written", log.display()))?;
-    let template = build.join("template.yaml");
+    // SAM also writes beside the folder it is given.
+    let collected = build.join("collected");
+    let template = collected.join("template.yaml");
     let tag = format!("{FINGERPRINT}={fingerprint}");
     sam(bin, endpoint, &mut file, &log, |sam| {
-        sam.arg("build").arg("--build-dir").arg(&build);
+        sam.arg("build").arg("--build-dir").arg(&collected);
     })?;
     sam(bin, endpoint, &mut file, &log, |sam| {
         sam.arg("deploy")

@@ -30,8 +30,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Emulator {
     pub(super) pid: i32,
     pub(super) port: u16,
-    /// It enforces the policies of roles.
-    pub(super) auth: bool,
 }
 
 impl Emulator {
@@ -60,7 +58,7 @@ impl Emulator {
     }
 
     /// Starts one with the state in `state`, and waits until it answers.
-    pub(super) fn start(bin: &Path, state: &Path, port: Option<u16>, auth: bool) -> anyhow::Result<Self> {
+    pub(super) fn start(bin: &Path, state: &Path, port: Option<u16>) -> anyhow::Result<Self> {
         let state = fs::canonicalize(state).with_context(|| format!("{} could not be found", state.display()))?;
         let port = choose_port(&state, port)?;
         let folder = state.join("emulator");
@@ -88,7 +86,6 @@ impl Emulator {
             .env("AWS_ENDPOINT_URL", endpoint(port))
             .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
             .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1)
-            .env("AUTH", auth.to_string())
             .env("PERSIST_STATE", "1")
             .env("STATE_DIR", folder.join("state"))
             .env("S3_PERSIST", "1")
@@ -103,7 +100,7 @@ impl Emulator {
             .spawn()
             .with_context(|| format!("{} could not be started", program.display()))?;
         let pid = i32::try_from(child.id()).context("the process has an impossible id")?;
-        let emulator = Self { pid, port, auth };
+        let emulator = Self { pid, port };
         write(&record(&state), &serde_json::to_vec(&emulator)?)?;
         await_start(child, port, &log_path)?;
         Ok(emulator)
@@ -222,7 +219,7 @@ mod tests {
     fn state_keeps_its_port() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = taken.local_addr().expect("bound").port();
-        let before = Emulator { pid: i32::MAX, port, auth: false };
+        let before = Emulator { pid: i32::MAX, port };
         let state = state_with(Some(before));
         assert_eq!(Emulator::last(state.path()).expect("readable"), Some(before));
         let error = choose_port(state.path(), None).expect_err("the port is taken").to_string();
@@ -243,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_does_not_answer_and_is_not_ended() {
-        let gone = Emulator { pid: i32::MAX, port: 1, auth: false };
+        let gone = Emulator { pid: i32::MAX, port: 1 };
         assert!(!gone.answers());
         gone.stop().expect("nothing to end");
     }

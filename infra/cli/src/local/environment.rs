@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::anyhow;
-use aws_sdk_lambda::error::DisplayErrorContext;
+use hoopoe_aws::cause;
 
 use super::emulator;
 use crate::stack::{CREDENTIALS, LOCAL_REGION, Stack};
@@ -28,7 +28,7 @@ pub(super) async fn write(stack: &Stack, endpoint: &str, state: &Path) -> anyhow
             .function_name(name)
             .send()
             .await
-            .map_err(|error| anyhow!("the function {name} cannot be read: {}", DisplayErrorContext(&error)))?;
+            .map_err(|error| anyhow!("the function {name} cannot be read: {}", cause(&error)))?;
         variables.extend(found.environment.and_then(|environment| environment.variables).unwrap_or_default());
     }
     let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();

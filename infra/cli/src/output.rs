@@ -1,0 +1,55 @@
+//! What a command answers, on standard output. Whoever reads it may stop early (`hoopoe logs | head`): that ends the
+//! command, and is no error.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use serde::Serialize;
+
+/// Writes one line, or several.
+///
+/// # Errors
+///
+/// When nobody reads any more, see [`is_closed`], or the disk is full.
+pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
+/// Writes a result: for a person, or as JSON.
+///
+/// # Errors
+///
+/// As [`line`].
+pub(crate) fn result(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    if json { self::json(result) } else { line(result) }
+}
+
+/// Writes a result as JSON.
+///
+/// # Errors
+///
+/// As [`line`].
+pub(crate) fn json(result: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
+    line(serde_json::to_string_pretty(result)?)
+}
+
+/// The reader of standard output has gone.
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn only_a_reader_that_has_gone_is_no_error() {
+        let gone = || -> anyhow::Result<()> { Err(io::Error::from(ErrorKind::BrokenPipe).into()) };
+        assert!(is_closed(&gone().expect_err("gone")));
+        assert!(is_closed(&gone().context("while listing").expect_err("gone")));
+        assert!(!is_closed(&io::Error::from(ErrorKind::StorageFull).into()));
+        assert!(!is_closed(&anyhow::anyhow!("broken pipe")));
+    }
+}

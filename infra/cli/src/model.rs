@@ -5,7 +5,7 @@
 //! | [`build`] | drives `infra/model` in its own Python environment, compiles, checks, moves into place |
 //! | [`check`] | compares the INT8 model with its FP32 form before it is accepted |
 //! | [`eval`] | accuracy on labelled files |
-//! | [`bench`] | start-up, memory and latency |
+//! | [`mod@bench`] | start-up, memory and latency |
 //! | [`manifest`] | what a built folder says of itself |
 
 mod bench;

@@ -20,7 +20,7 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn result(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
     if json { self::json(result) } else { line(result) }
 }
@@ -29,7 +29,7 @@ pub(crate) fn result(result: &(impl Serialize + Display), json: bool) -> anyhow:
 ///
 /// # Errors
 ///
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn json(result: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(result)?)
 }

@@ -16,7 +16,7 @@ const RUN_COST: u64 = 12;
 /// Measured as 390 and 510 on the same two.
 const ATTENTION_TOKENS: u64 = 448;
 
-/// The cost of a batch of `texts` texts padded to `tokens` tokens, in 1/[`ATTENTION_TOKENS`] of a token.
+/// The cost of a batch of `texts` texts padded to `tokens` tokens, in 1/`ATTENTION_TOKENS` of a token.
 #[must_use]
 pub fn cost(texts: usize, tokens: usize) -> u64 {
     let (texts, tokens) = (texts as u64, tokens as u64);

@@ -1,7 +1,7 @@
 //! Text to token ids.
 //!
-//! Two kinds, each reproducing its reference implementation: [`unigram`] (SentencePiece, as XLM-R has it) and
-//! [`wordpiece`] (BERT). What a model knows comes from one file ([`file`]) that is mapped into memory and used as it
+//! Two kinds, each reproducing its reference implementation: `unigram` (SentencePiece, as XLM-R has it) and
+//! `wordpiece` (BERT). What a model knows comes from one file (`file`) that is mapped into memory and used as it
 //! lies there; `compile` writes it.
 
 #[cfg(feature = "compile")]

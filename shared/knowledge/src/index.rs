@@ -1,11 +1,11 @@
 //! The file in which a built pack travels: `knowledge.idx`.
 //!
-//! A header of 16 bytes, then [`Index`] in [postcard](https://docs.rs/postcard)'s encoding, little endian:
+//! A header of 16 bytes, then `Index` in [postcard](https://docs.rs/postcard)'s encoding, little endian:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 0–7 | `HOOPOEKN` |
-//! | 8–11 | [`FORMAT`] |
+//! | 8–11 | `FORMAT` |
 //! | 12–15 | CRC-32 of everything that follows |
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! A linear classifier over embeddings: one weight vector and one bias for each class, softmax over their scores.
 //!
-//! Chosen by measurement on the shop pack over nearest neighbours, their mean, kernel density, centroids and least
-//! squares: it puts more questions to the right intent than any of them, and takes two dozen kilobytes where they
-//! keep every utterance's vector.
+//! Chosen by cross-validation on the shop pack, where it put more held-out utterances to their intent than nearest
+//! neighbours, their mean, kernel density, centroids and least squares. It keeps a vector for each intent where most of
+//! them keep one for each utterance.
 
 use serde::{Deserialize, Serialize};
 

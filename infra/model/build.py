@@ -69,7 +69,7 @@ def _build(arguments: argparse.Namespace, wanted: list[str] | None, scratch: Pat
 
     _step("quantising to INT8")
     words = blocks.exact(encoder.tensors["word"])
-    quantised = quantise.quantise(graph.write(encoder, words), scratch)
+    quantised = quantise.quantise(encoder, graph.write(encoder, words), scratch)
     _step("optimising the graph")
     quantise.optimise(quantised, out)
     _copy_library(out / "lib")

@@ -9,17 +9,22 @@ import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+import activations
+from encoder import Encoder
+
 GRAPH, WEIGHTS = "model.onnx", "weights.bin"
 
 
-def quantise(model: onnx.ModelProto, scratch: Path) -> Path:
-    """Dynamic INT8 of every product with weights, a scale for each output channel, and of FP32 word vectors.
+def quantise(encoder: Encoder, model: onnx.ModelProto, scratch: Path) -> Path:
+    """INT8 of every product with weights, a scale for each output channel, and of FP32 word vectors.
 
     Weights keep to 7 bits. Processors without VNNI add two products of bytes in 16 bits, which 8-bit weights can
     overflow: the sum is cut, and the vectors depend on the processor. With 7 bits it cannot happen, every processor
     computes the same, and the eighth bit is worth less than that (the figures are in README.md).
     """
     logging.getLogger().setLevel(logging.ERROR)
+    exact = onnx.ModelProto()
+    exact.CopyFrom(model)
     path = scratch / "int8.onnx"
     quantize_dynamic(
         model,
@@ -31,6 +36,10 @@ def quantise(model: onnx.ModelProto, scratch: Path) -> Path:
         # Shape inference stops at an operator that only ONNX Runtime knows.
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+    quantised = onnx.load(path)
+    scales = activations.measure(encoder, exact, activations.inputs_of_products(quantised))
+    activations.fix(quantised, scales)
+    onnx.save(quantised, path)
     return path
 
 

@@ -154,6 +154,10 @@ class Folder(unittest.TestCase):
         one = np.array([[2, 5, 6, 3]])
         (vector,) = session.run(None, {"input_ids": one, "attention_mask": np.ones_like(one)})
         self.assertGreater(float(vector[0] @ by_hand([2, 5, 6, 3])), 0.98)
+        # Beside a longer text, a text keeps its vector.
+        ids = np.array([[2, 5, 6, 3, 0, 0, 0], [2, 7, 8, 5, 7, 5, 3]])
+        (beside, _) = session.run(None, {"input_ids": ids, "attention_mask": (ids > 0).astype(np.int64)})[0]
+        np.testing.assert_allclose(beside, vector[0], atol=1e-6)
 
     def test_another_architecture_is_refused(self) -> None:
         write_folder(self.folder, {"model_type": "t5"})

@@ -21,7 +21,7 @@ const FOLDS: usize = 5;
 
 /// A wrong answer, whether to a question of another intent or to one out of scope, is as bad as so many right ones are
 /// good. In its place would have stood the suggestions or the fallback.
-const COST_OF_WRONG: i64 = 1;
+const COST_OF_WRONG: i64 = 3;
 
 /// What may be suggested to of the held-out background: a suggestion too many costs a glance.
 const MAX_FALSE_SUGGESTIONS: f64 = 0.25;
@@ -103,20 +103,16 @@ fn temperature(judged: &[(usize, Vec<f32>)]) -> f32 {
     temperature
 }
 
-/// The thresholds whose answers are worth most, and suggestions as often as the background bears it.
-///
-/// Many thresholds are worth nearly the same. Of those within one standard error of the best, which the examples cannot
-/// tell from it, the ones that answer least of the background are taken.
+/// The thresholds whose answers are worth most, and suggestions as often as the background bears it. Of several that
+/// are worth the same, the ones that answer least of the background are taken.
 fn search(rankings: &[(Option<usize>, Ranking)], temperature: f32) -> Thresholds {
     let strict = Thresholds { temperature, answer: 1.0, margin: 0.0, suggest: 1.0 };
     let candidates = hundredths(5..=95)
         .flat_map(|answer| hundredths(0..=30).map(move |margin| Thresholds { answer, margin, ..strict }));
-    let tried: Vec<(Thresholds, Tally)> =
-        candidates.map(|thresholds| (thresholds, Tally::of(rankings, &thresholds))).collect();
-    let best = tried.iter().map(|(_, tally)| *tally).max_by_key(Tally::worth).expect("there are thresholds to try");
-    let bearable = tried.iter().filter(|(_, tally)| tally.worth() >= best.worth() - best.standard_error());
-    let chosen = bearable.min_by_key(|(_, tally)| (tally.false_answers, -tally.worth()));
-    let mut thresholds = chosen.expect("the best is within its own error").0;
+    let best = candidates
+        .map(|thresholds| (thresholds, Tally::of(rankings, &thresholds)))
+        .min_by_key(|(_, tally)| (-tally.worth(), tally.false_answers));
+    let mut thresholds = best.expect("there are thresholds to try").0;
 
     let background = rankings.iter().filter(|(label, _)| label.is_none());
     let suggest = hundredths(0..=100).find(|&suggest| {
@@ -131,7 +127,6 @@ fn search(rankings: &[(Option<usize>, Ranking)], temperature: f32) -> Thresholds
 /// What thresholds make of held-out examples.
 #[derive(Clone, Copy)]
 struct Tally {
-    examples: i64,
     right: i64,
     wrong: i64,
     false_answers: i64,
@@ -139,9 +134,8 @@ struct Tally {
 
 impl Tally {
     fn of(rankings: &[(Option<usize>, Ranking)], thresholds: &Thresholds) -> Self {
-        let mut tally = Self { examples: 0, right: 0, wrong: 0, false_answers: 0 };
+        let mut tally = Self { right: 0, wrong: 0, false_answers: 0 };
         for (label, ranking) in rankings {
-            tally.examples += 1;
             if thresholds.outcome(ranking) == Outcome::Answer {
                 match label {
                     Some(intent) if *intent == ranking.nearest()[0].intent => tally.right += 1,
@@ -155,12 +149,6 @@ impl Tally {
 
     fn worth(&self) -> i64 {
         self.right - COST_OF_WRONG * (self.wrong + self.false_answers)
-    }
-
-    /// Of [`Self::worth`], which is a sum of independent gains and losses.
-    fn standard_error(&self) -> i64 {
-        let squares = self.right + COST_OF_WRONG * COST_OF_WRONG * (self.wrong + self.false_answers);
-        (squares - self.worth() * self.worth() / self.examples.max(1)).max(0).isqrt()
     }
 }
 

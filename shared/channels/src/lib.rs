@@ -2,27 +2,36 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | [`platform`] | [`Platform`]: the contract of a platform, and the list of them |
 //! | [`webhook`] | [`Webhook`]: the contract of the receiving side, with [`Request`], [`Received`] and [`Refusal`] |
-//! | [`sender`] | [`Sender`]: the contract of the sending side, with [`Outcome`] |
+//! | [`sender`] | [`Sender`]: the contract of the sending side, with [`Part`] and [`Outcome`] |
 //! | [`settings`] | [`Settings`]: what an operator enters for a bot, and the keys it becomes |
-//! | [`telegram`] | Telegram |
 //! | [`wecom`] | WeCom (企业微信) |
+//! | [`telegram`] | Telegram |
 //! | [`webchat`] | the bot's own web page |
+//! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
 //! | [`split`] | cutting a long reply at a platform's limit |
 //!
-//! A platform is one module here that implements [`Webhook`] and [`Sender`] on a unit struct, and one thin function
-//! under `functions/`.
+//! The feature `counterpart` adds the other side of each platform, for tests and `hoopoe channel selftest`.
+//!
+//! A platform is one module here that implements [`Platform`] on a unit struct, and one thin function under
+//! `functions/`.
 
+#[cfg(feature = "counterpart")]
+pub mod counterpart;
 pub mod envelope;
+pub mod platform;
 pub mod sender;
 pub mod settings;
+pub mod signature;
 pub mod split;
 pub mod telegram;
 pub mod webchat;
 pub mod webhook;
 pub mod wecom;
 
-pub use sender::{AccessToken, ApiRequest, Outcome, Retry, Sender};
+pub use platform::Platform;
+pub use sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
 pub use settings::{InvalidSettings, Settings, StoredKeys};
-pub use webhook::{Incoming, Received, Refusal, Request, Response, Webhook};
+pub use webhook::{Incoming, PublishedKey, Received, Refusal, Request, Response, Webhook};

@@ -3,37 +3,37 @@
 use std::fmt;
 use std::time::Duration;
 
-use hoopoe_message::{Channel, Reply};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
-use secrecy::SecretString;
+use hoopoe_message::{Reply, Timestamp};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::Platform;
 
 /// A platform that takes replies through an HTTP API.
-pub trait Sender {
-    /// Which platform.
-    const CHANNEL: Channel;
-
-    /// Whether a send may be repeated after its outcome stayed unknown, because the platform drops the second one.
-    const IDEMPOTENT: bool;
-
+pub trait Sender: Platform {
     /// What authorises a send, stored under the name `send`.
     type Keys: DeserializeOwned + Send + Sync + 'static;
 
-    /// The reply as the platform's request bodies, in the order in which they must be sent: one, or more where the
-    /// text exceeds the platform's limit.
+    /// The reply as requests, in the order in which they must be sent: one, or more where the text exceeds the
+    /// platform's limit.
+    ///
+    /// How many there are depends on the reply alone: a reply that was sent in part is continued at the next part,
+    /// perhaps by another function. `now` decides only by which way a part goes, where a way closes with time.
     ///
     /// # Errors
     ///
-    /// Where the reply's address was not written by this channel.
-    fn render(keys: &Self::Keys, reply: &Reply) -> Result<Vec<String>, InvalidAddress>;
+    /// Where the reply's address was not written by this channel, or the keys make no valid request.
+    fn render(keys: &Self::Keys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable>;
 
-    /// The request that sends one body of [`Sender::render`]. `token` is what [`Sender::token_request`] led to.
-    ///
-    /// # Errors
-    ///
-    /// Where the keys make no valid URL or header.
-    fn request(keys: &Self::Keys, token: Option<&SecretString>, body: String) -> http::Result<ApiRequest>;
+    /// Whether this bot may not send by itself: its replies are left for the webhook function, which gives them in
+    /// answer to the platform's requests.
+    fn is_passive(_keys: &Self::Keys) -> bool {
+        false
+    }
 
     /// Reads the platform's answer to a send.
     fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome;
@@ -57,11 +57,47 @@ pub trait Sender {
     }
 }
 
-/// A request to a platform's API.
+/// One message of a reply.
+#[derive(Debug)]
+pub struct Part {
+    /// The request that sends it.
+    pub request: ApiRequest,
+    /// The same words in another form or by another way, sent once where the answer to `request` is
+    /// [`Retry::Fallback`]: as plain text where the platform does not take the formatted message, or through another
+    /// API where the first way is closed.
+    pub fallback: Option<ApiRequest>,
+    /// Whether `request` may be repeated after its outcome stayed unknown, because the platform drops a second one.
+    pub idempotent: bool,
+}
+
+impl Part {
+    /// A part without a fallback, which must not be repeated when its outcome is unknown.
+    #[must_use]
+    pub const fn once(request: ApiRequest) -> Self {
+        Self { request, fallback: None, idempotent: false }
+    }
+}
+
+/// A request to a platform's API, but for the access token it may need.
 ///
 /// Telegram and WeCom want their secrets in the URL, and the body holds what a person is told; so the [`fmt::Debug`]
 /// form shows nothing but the method, and [`ApiRequest::into_http`] is the only way to the rest.
-pub struct ApiRequest(http::Request<String>);
+#[derive(Clone)]
+pub struct ApiRequest {
+    request: http::Request<String>,
+    token: TokenPlace,
+}
+
+/// Where a request carries the platform's access token.
+#[derive(Clone, Debug)]
+enum TokenPlace {
+    /// It needs none.
+    Nowhere,
+    /// In a header, after this scheme.
+    Header(HeaderName, &'static str),
+    /// In a parameter of the query.
+    Query(&'static str),
+}
 
 impl ApiRequest {
     /// GET.
@@ -70,7 +106,16 @@ impl ApiRequest {
     ///
     /// Where the URL is none.
     pub fn get(url: &str) -> http::Result<Self> {
-        http::Request::get(url).body(String::new()).map(Self)
+        Self::new(Method::GET, url, None, String::new())
+    }
+
+    /// A request with a JSON body, mostly a POST.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL is none.
+    pub fn json(method: Method, url: &str, body: String) -> http::Result<Self> {
+        Self::new(method, url, Some("application/json"), body)
     }
 
     /// POST of a JSON body.
@@ -79,26 +124,123 @@ impl ApiRequest {
     ///
     /// Where the URL is none.
     pub fn post_json(url: &str, body: String) -> http::Result<Self> {
-        http::Request::post(url).header(CONTENT_TYPE, "application/json").body(body).map(Self)
+        Self::json(Method::POST, url, body)
+    }
+
+    /// POST of a form.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL is none.
+    pub fn post_form(url: &str, fields: &[(&str, &str)]) -> http::Result<Self> {
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        Self::new(Method::POST, url, Some("application/x-www-form-urlencoded"), fields.join("&"))
+    }
+
+    fn new(method: Method, url: &str, content_type: Option<&'static str>, body: String) -> http::Result<Self> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        if let Some(content_type) = content_type {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        Ok(Self { request: request.body(body)?, token: TokenPlace::Nowhere })
+    }
+
+    /// With a header.
+    ///
+    /// # Errors
+    ///
+    /// Where the value is none of a header.
+    pub fn header(mut self, name: &'static str, value: &str) -> http::Result<Self> {
+        self.request.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        Ok(self)
+    }
+
+    /// With a secret of the keys as `Authorization: <scheme> <secret>`.
+    ///
+    /// # Errors
+    ///
+    /// Where the secret is no value of a header.
+    pub fn authorized(mut self, scheme: &'static str, secret: &SecretString) -> http::Result<Self> {
+        self.request.headers_mut().insert(AUTHORIZATION, secret_value(scheme, secret)?);
+        Ok(self)
+    }
+
+    /// Sent with the access token as `Authorization: <scheme> <token>`.
+    #[must_use]
+    pub fn with_token(mut self, scheme: &'static str) -> Self {
+        self.token = TokenPlace::Header(AUTHORIZATION, scheme);
+        self
+    }
+
+    /// Sent with the access token alone in a header.
+    #[must_use]
+    pub fn with_token_header(mut self, name: &'static str) -> Self {
+        self.token = TokenPlace::Header(HeaderName::from_static(name), "");
+        self
+    }
+
+    /// Sent with the access token in a parameter of the query.
+    #[must_use]
+    pub fn with_token_parameter(mut self, name: &'static str) -> Self {
+        self.token = TokenPlace::Query(name);
+        self
+    }
+
+    /// Whether [`ApiRequest::into_http`] needs a token.
+    #[must_use]
+    pub const fn needs_token(&self) -> bool {
+        !matches!(self.token, TokenPlace::Nowhere)
     }
 
     /// The request, for an HTTP client. It must not be logged, and neither must an error that quotes its URL.
-    #[must_use]
-    pub fn into_http(self) -> http::Request<String> {
-        self.0
+    ///
+    /// # Errors
+    ///
+    /// Where the token is missing, or makes no valid request.
+    pub fn into_http(mut self, token: Option<&SecretString>) -> http::Result<http::Request<String>> {
+        let token = token.map_or("", ExposeSecret::expose_secret);
+        match self.token {
+            TokenPlace::Nowhere => {}
+            TokenPlace::Header(name, scheme) => {
+                self.request.headers_mut().insert(name, secret_value(scheme, &token.into())?);
+            }
+            TokenPlace::Query(name) => {
+                let uri = self.request.uri();
+                let joint = if uri.query().is_some() { '&' } else { '?' };
+                let uri = format!("{uri}{joint}{name}={}", utf8_percent_encode(token, NON_ALPHANUMERIC));
+                *self.request.uri_mut() = uri.parse()?;
+            }
+        }
+        Ok(self.request)
     }
+}
+
+fn secret_value(scheme: &str, secret: &SecretString) -> http::Result<HeaderValue> {
+    let secret = secret.expose_secret();
+    let value = if scheme.is_empty() { secret.to_owned() } else { format!("{scheme} {secret}") };
+    let mut value = HeaderValue::try_from(value)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl fmt::Debug for ApiRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiRequest({} …)", self.0.method())
+        write!(f, "ApiRequest({} …)", self.request.method())
     }
 }
 
-/// The reply's address is not one of this channel.
+/// Why a reply makes no requests.
 #[derive(Debug, thiserror::Error)]
-#[error("the reply's address was not written by this channel")]
-pub struct InvalidAddress;
+pub enum Unrenderable {
+    /// The address is not one of this channel.
+    #[error("the reply's address was not written by this channel")]
+    Address,
+    /// The keys make no valid URL or header.
+    #[error("the keys make no valid request: {0}")]
+    Request(#[from] http::Error),
+}
 
 /// A platform's access token.
 #[derive(Debug)]
@@ -134,6 +276,8 @@ pub enum Retry {
     After(Duration),
     /// The same again at once, with a new access token.
     NewToken,
+    /// [`Part::fallback`] at once; nothing where the part has none.
+    Fallback,
 }
 
 impl Outcome {
@@ -143,5 +287,85 @@ impl Outcome {
         let mut reason = reason.into();
         reason.truncate(reason.floor_char_boundary(200));
         Self::Refused { reason, retry }
+    }
+
+    /// A refusal by a status alone, whose body is not an answer of the platform's API: later helps where the server
+    /// is at fault or too busy, else nothing does.
+    #[must_use]
+    pub fn of_status(status: StatusCode, platform: &str) -> Self {
+        let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        let retry = if later { Retry::Backoff } else { Retry::Never };
+        Self::refused(format!("HTTP {}, and no answer of {platform}", status.as_u16()), retry)
+    }
+}
+
+/// The pause that a `Retry-After` header asks for, in whole seconds (RFC 9110, 10.2.3; the form with a date is not used
+/// by platforms).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Retry {
+    let seconds = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+}
+
+/// A name for a part of a reply that is the same whenever and by whomever it is sent, for platforms that drop a second
+/// request of the same name: a UUID of version 8 (RFC 9562, 5.8), from the conversation, the message it answers, and
+/// the part's place.
+pub(crate) fn idempotency_key(reply: &Reply, part: usize) -> String {
+    let digest = Sha256::digest(format!("{}\n{}\n{part}", reply.conversation, reply.id));
+    let mut bytes = *digest.first_chunk::<16>().expect("a SHA-256 has 32 bytes");
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = hex::encode(bytes);
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// The suggestions that have words, which are all that a person can be shown.
+pub(crate) fn suggestions(reply: &Reply) -> impl Iterator<Item = &str> {
+    reply.suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty())
+}
+
+/// The reply's text with its suggestions as numbered lines below, for platforms without buttons: the person sends the
+/// number.
+pub(crate) fn with_numbered_suggestions(reply: &Reply) -> String {
+    let mut whole = reply.text.trim_end().to_owned();
+    for (number, suggestion) in (1..).zip(suggestions(reply)) {
+        whole.push_str(if number == 1 { "\n\n" } else { "\n" });
+        whole.push_str(&format!("{number}. {suggestion}"));
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_where_the_request_wants_it() {
+        let token = SecretString::from("a b&c");
+        let get = || ApiRequest::get("https://api.example/x?y=1").expect("a URL");
+        let query = get().with_token_parameter("access_token").into_http(Some(&token)).expect("a request");
+        assert_eq!(query.uri(), "https://api.example/x?y=1&access_token=a%20b%26c");
+        let header = get().with_token("Bearer").into_http(Some(&token)).expect("a request");
+        assert_eq!(header.headers()[AUTHORIZATION], "Bearer a b&c");
+        let header = get().with_token_header("x-token").into_http(Some(&token)).expect("a request");
+        assert_eq!(header.headers()["x-token"], "a b&c");
+        assert!(header.headers()["x-token"].is_sensitive());
+        assert!(!get().needs_token());
+        assert!(get().with_token("QQBot").into_http(Some(&"a\nb".into())).is_err());
+    }
+
+    #[test]
+    fn a_form_is_encoded() {
+        let form = ApiRequest::post_form("https://api.example/", &[("a", "1&2"), ("b", "你")]).expect("a URL");
+        assert_eq!(form.into_http(None).expect("a request").body(), "a=1%262&b=%E4%BD%A0");
+    }
+
+    #[test]
+    fn a_pause_is_read_in_seconds() {
+        let asks = |value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static(value))]))
+        };
+        assert_eq!(asks("7"), Retry::After(Duration::from_secs(7)));
+        assert_eq!(asks("soon"), Retry::Backoff);
+        assert_eq!(retry_after(&HeaderMap::new()), Retry::Backoff);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use hoopoe_message::Channel;
 use secrecy::SecretString;
 use serde_json::Value;
 
 /// The settings of one bot on a channel.
 pub trait Settings: Sized {
-    /// Which channel.
-    const CHANNEL: Channel;
+    /// The fields, for a person: the required ones, then the optional ones.
+    const FIELDS: &'static str;
 
     /// Reads and checks them.
     ///

@@ -5,19 +5,31 @@
 //! | `receive` | a webhook's `Update`, verified by its secret token, as messages |
 //! | `send` | a reply as `sendMessage` calls, and what Telegram says to them |
 //! | `settings` | [`Settings`] of a bot, and the calls that set it up |
+//! | `counterpart` | Telegram's side, for tests |
 
+#[cfg(feature = "counterpart")]
+mod counterpart;
 mod receive;
 mod send;
 mod settings;
 
+use hoopoe_message::Channel;
 use serde::{Deserialize, Serialize};
 
 pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
+use crate::Platform;
+
 /// The Telegram channel.
 pub struct Telegram;
+
+impl Platform for Telegram {
+    const CHANNEL: Channel = Channel::Telegram;
+
+    type Settings = Settings;
+}
 
 /// Telegram's own server of the Bot API; an operator may run another one.
 const API_BASE: &str = "https://api.telegram.org";

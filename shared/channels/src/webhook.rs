@@ -1,14 +1,14 @@
 //! The receiving side of a platform.
 
-use hoopoe_message::{Channel, Content, MessageId, Timestamp};
+use hoopoe_message::{Content, Conversation, MessageId, Timestamp};
 use http::{HeaderMap, Method, StatusCode};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::Platform;
 
 /// A platform that posts what people say to a URL.
-pub trait Webhook {
-    /// Which platform.
-    const CHANNEL: Channel;
-
+pub trait Webhook: Platform {
     /// What verifies a request, stored under the name `webhook`.
     type Keys: DeserializeOwned + Send + Sync + 'static;
 
@@ -19,9 +19,9 @@ pub trait Webhook {
     /// A [`Refusal`] says which answer a forged, stale or malformed request gets.
     fn receive(keys: &Self::Keys, request: &Request<'_>, now: Timestamp) -> Result<Received, Refusal>;
 
-    /// What the platform expects once its messages are queued; the same for a duplicate and for what is ignored.
-    fn acknowledgement() -> Response {
-        Response::ok("")
+    /// Where the platform publishes the keys it signs with; `None` where it shares a secret with the bot.
+    fn published_keys(_keys: &Self::Keys) -> Option<&str> {
+        None
     }
 }
 
@@ -36,29 +36,113 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The body, transport encoding removed and nothing else.
     pub body: &'a [u8],
+    /// The keys that the platform publishes, where it signs with such ([`Webhook::published_keys`]); else none.
+    pub published: &'a [PublishedKey],
+}
+
+/// A public key of a platform, from its JSON Web Key Set (RFC 7517).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedKey {
+    /// Its name, `kid`.
+    pub id: String,
+    /// The RSA modulus, most significant byte first.
+    pub modulus: Vec<u8>,
+    /// The RSA exponent, most significant byte first.
+    pub exponent: Vec<u8>,
+    /// What else the platform says of it, such as for which channels it is good.
+    pub endorsements: Vec<String>,
+}
+
+impl Request<'_> {
+    /// A header's value, where it is there and readable.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// What a verified request turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// The platform checks the URL and expects this answer.
-    Challenge(Response),
-    /// Messages and events for the bot; none where the platform told of something that does not concern it.
-    Messages(Vec<Incoming>),
+pub struct Received {
+    /// Messages and events for the bot, in order.
+    pub messages: Vec<Incoming>,
+    /// How many other events the request told of, which the bot has nothing to do with: edits, receipts, what bots say.
+    pub ignored: usize,
+    /// What the platform expects once the messages are queued. The same for a duplicate and for what is ignored.
+    pub answer: Response,
+}
+
+impl Received {
+    /// The platform only asks, and expects this answer: it checks the URL, or that the bot lives.
+    #[must_use]
+    pub const fn question(answer: Response) -> Self {
+        Self { messages: Vec::new(), ignored: 0, answer }
+    }
+
+    /// One message for the bot, or an event that is none of its business; an empty 200 is expected.
+    #[must_use]
+    pub fn one(message: Option<Incoming>) -> Self {
+        let ignored = usize::from(message.is_none());
+        Self { messages: message.into_iter().collect(), ignored, answer: Response::ok("") }
+    }
+
+    /// Several events, of which some are for the bot; an empty 200 is expected.
+    #[must_use]
+    pub fn many(events: impl IntoIterator<Item = Option<Incoming>>) -> Self {
+        let mut received = Self { messages: Vec::new(), ignored: 0, answer: Response::ok("") };
+        for event in events {
+            match event {
+                Some(message) => received.messages.push(message),
+                None => received.ignored += 1,
+            }
+        }
+        received
+    }
+
+    /// The same with another answer.
+    #[must_use]
+    pub fn answered(self, answer: Response) -> Self {
+        Self { answer, ..self }
+    }
 }
 
 /// A message as the platform told it, before it is claimed and numbered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incoming {
-    /// The platform's id of the event.
+    /// The platform's id of the event; [`message_id`] makes it.
     pub id: MessageId,
-    /// The chat (and member) it belongs to, at most
-    /// [`MAX_CHAT_BYTES`](hoopoe_message::Conversation::MAX_CHAT_BYTES) bytes.
+    /// The chat, and in a group the member, it belongs to; [`chat`] makes it.
     pub chat: String,
     /// Where the reply has to go, for the channel's own [`Sender`](crate::Sender).
     pub address: String,
     /// What it says.
     pub content: Content,
+}
+
+/// The chat of an [`Incoming`]: the platform's ids joined by `:`, or, where that is longer than a key may be, a digest of
+/// them.
+pub(crate) fn chat(ids: &[&str]) -> String {
+    let joined = ids.join(":");
+    if joined.len() <= Conversation::MAX_CHAT_BYTES { joined } else { hex::encode(Sha256::digest(&joined)) }
+}
+
+/// The platform's id of an event as a [`MessageId`]; a digest of it where it is longer than one may be.
+///
+/// # Errors
+///
+/// Where it is empty or holds control characters.
+pub(crate) fn message_id(id: &str) -> Result<MessageId, Refusal> {
+    let id = if id.len() <= MessageId::MAX_BYTES { id.to_owned() } else { hex::encode(Sha256::digest(id)) };
+    MessageId::try_from(id).map_err(|_| Refusal::Malformed("an event has no valid id"))
+}
+
+/// Whether a request that was signed at `told`, in seconds, is of now, give or take `window` seconds.
+///
+/// # Errors
+///
+/// Where it is not.
+pub(crate) fn fresh(told: u64, now: Timestamp, window: u64) -> Result<(), Refusal> {
+    let away = now.as_secs().abs_diff(told);
+    if away <= window { Ok(()) } else { Err(Refusal::Stale(away)) }
 }
 
 /// An HTTP answer.
@@ -78,6 +162,12 @@ impl Response {
     pub fn ok(body: impl Into<String>) -> Self {
         Self { status: StatusCode::OK, content_type: "text/plain; charset=utf-8", body: body.into() }
     }
+
+    /// 200 with JSON.
+    #[must_use]
+    pub fn json(body: &serde_json::Value) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", body: body.to_string() }
+    }
 }
 
 /// Why a request is not accepted. The text names the fault for the operator's log and never a secret or the body.
@@ -86,6 +176,9 @@ pub enum Refusal {
     /// Not signed by the platform: 401.
     #[error("the request is not authentic: {0}")]
     Forged(&'static str),
+    /// Signed with a key that is not among [`Request::published`]; perhaps it is new. 401.
+    #[error("the request is not authentic: it is signed with a key that the platform does not publish")]
+    UnknownKey,
     /// Signed, but too long ago or in the future: 401.
     #[error("the request is stale: its timestamp is {0} s away from now")]
     Stale(u64),
@@ -102,7 +195,7 @@ impl Refusal {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Forged(_) | Self::Stale(_) => StatusCode::UNAUTHORIZED,
+            Self::Forged(_) | Self::UnknownKey | Self::Stale(_) => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -112,10 +205,25 @@ impl Refusal {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Forged(_) => "forged",
+            Self::Forged(_) | Self::UnknownKey => "forged",
             Self::Stale(_) => "stale",
             Self::Malformed(_) => "malformed",
             Self::Method => "method",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_ids_become_digests_that_tell_them_apart() {
+        assert_eq!(chat(&["-100", "7"]), "-100:7");
+        let (long, other) = (chat(&[&"a".repeat(100), "7"]), chat(&[&"a".repeat(100), "8"]));
+        assert!(long.len() <= Conversation::MAX_CHAT_BYTES && long != other);
+        assert_eq!(message_id("42").expect("valid").as_str(), "42");
+        assert!(message_id(&"x".repeat(500)).is_ok());
+        assert!(message_id("").is_err() && message_id("a\nb").is_err());
     }
 }

@@ -6,9 +6,12 @@
 //! | `xml` | the little of XML a callback needs |
 //! | `send` | a reply as 发送应用消息 calls, access tokens, and what WeCom says to both |
 //! | `settings` | [`Settings`] of an application |
+//! | `counterpart` | WeCom's side, for tests |
 //!
 //! Documents are named by their title and `path/…` below <https://developer.work.weixin.qq.com/document/>.
 
+#[cfg(feature = "counterpart")]
+mod counterpart;
 mod receive;
 mod send;
 mod settings;
@@ -18,8 +21,18 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
+use hoopoe_message::Channel;
+
+use crate::Platform;
+
 /// The WeCom channel.
 pub struct Wecom;
+
+impl Platform for Wecom {
+    const CHANNEL: Channel = Channel::Wecom;
+
+    type Settings = Settings;
+}
 
 /// Whether a text can be a member's UserID: 1 to 64 bytes ("创建成员"). The send API reads `|` as the end of
 /// an id and `@all` as everybody, so neither may pass for one.

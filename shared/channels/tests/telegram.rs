@@ -40,7 +40,7 @@ fn signed(secret: &str) -> HeaderMap {
 }
 
 fn receive(settings: &TelegramSettings, headers: &HeaderMap, body: &[u8]) -> Result<Received, Refusal> {
-    let request = Request { method: &Method::POST, query: "", headers, body };
+    let request = Request { method: &Method::POST, query: "", headers, body, published: &[] };
     Telegram::receive(&webhook_keys(settings), &request, Timestamp::from_secs(1_767_225_600))
 }
 
@@ -61,7 +61,7 @@ fn without_a_username_only_the_name_is_not_heard() {
     let heard = |fixture: &str| {
         let body = received::fixture("telegram", fixture);
         let received = receive(&unnamed, &signed("fixture-secret_1"), &body).expect("authentic");
-        matches!(received, Received::Messages(messages) if !messages.is_empty())
+        !received.messages.is_empty()
     };
     for fixture in
         ["group_reply_to_bot.json", "group_text_mention.json", "group_command.json", "private_start_with_name.json"]
@@ -83,13 +83,13 @@ fn what_telegram_did_not_send_is_refused() {
     }
     for method in [Method::GET, Method::PUT, Method::HEAD] {
         let headers = signed("fixture-secret_1");
-        let request = Request { method: &method, query: "", headers: &headers, body: &body };
+        let request = Request { method: &method, query: "", headers: &headers, body: &body, published: &[] };
         let refused = Telegram::receive(&webhook_keys(&settings()), &request, Timestamp::now());
         assert_eq!(refused, Err(Refusal::Method));
     }
     let no_secret = serde_json::from_str(r#"{"secret_token":"","bot_id":1}"#).expect("keys");
     let headers = signed("");
-    let request = Request { method: &Method::POST, query: "", headers: &headers, body: &body };
+    let request = Request { method: &Method::POST, query: "", headers: &headers, body: &body, published: &[] };
     assert!(matches!(Telegram::receive(&no_secret, &request, Timestamp::now()), Err(Refusal::Forged(_))));
 }
 
@@ -118,23 +118,20 @@ fn reply(address: &str, text: &str, suggestions: &[&str]) -> Reply {
     }
 }
 
-fn rendered(reply: &Reply) -> Vec<String> {
-    Telegram::render(&send_keys(), reply).expect("an address of this channel")
+fn rendered(reply: &Reply) -> Vec<Value> {
+    sent::parts(Telegram::render(&send_keys(), reply, reply.created_at).expect("an address of this channel"), None)
 }
 
 #[test]
 fn requests_are_what_the_bot_api_documents() {
-    let replied = |address: &str, text: &str, suggestions: &[&str]| -> Vec<Value> {
-        let request = |body: String| sent::request(Telegram::request(&send_keys(), None, body));
-        rendered(&reply(address, text, suggestions)).into_iter().map(request).collect()
-    };
+    let replied = |address: &str, text: &str, suggestions: &[&str]| rendered(&reply(address, text, suggestions));
     let group = r#"{"chat":-1001234567890,"thread":12,"reply_to":57}"#;
     let requests = json!({
         "private": replied(r#"{"chat":7000001}"#, "点击登录页的“忘记密码”。", &["联系人工", " ", "修改手机号"]),
         "without suggestions": replied(r#"{"chat":7000001,"thread":12}"#, "*plain* <b>&</b> _text_", &[]),
         "group": replied(group, "Two days.", &["Opening hours"]),
-        "setWebhook": sent::request(settings().set_webhook("https://bot.example/telegram/main")),
-        "getMe": sent::request(settings().get_me()),
+        "setWebhook": sent::request(settings().set_webhook("https://bot.example/telegram/main"), None),
+        "getMe": sent::request(settings().get_me(), None),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
@@ -142,8 +139,9 @@ fn requests_are_what_the_bot_api_documents() {
 #[test]
 fn a_long_reply_is_several_messages_and_the_last_has_the_keyboard() {
     let text = format!("{}\n\n{}", "一句话。".repeat(900), "The rest. ".repeat(200));
-    let bodies = rendered(&reply(r#"{"chat":-1001234567890,"reply_to":57}"#, &text, &["Thanks"]));
-    let [first, last] = &bodies[..] else { panic!("two messages, not {}", bodies.len()) };
+    let parts = rendered(&reply(r#"{"chat":-1001234567890,"reply_to":57}"#, &text, &["Thanks"]));
+    let [first, last] = &parts[..] else { panic!("two messages, not {}", parts.len()) };
+    let (first, last) = (first.to_string(), last.to_string());
     assert!(first.contains("一句话。\"") && first.contains("reply_parameters") && !first.contains("reply_markup"));
     assert!(last.contains("\"The rest. ") && last.contains("reply_parameters") && last.contains("Thanks"));
 }
@@ -151,7 +149,7 @@ fn a_long_reply_is_several_messages_and_the_last_has_the_keyboard() {
 #[test]
 fn a_reply_needs_an_address_of_this_channel() {
     for address in ["", "7000001", "ZhangMei", "{}", r#"{"chat":"7"}"#, r#"{"chat":7,"page":1}"#] {
-        assert!(Telegram::render(&send_keys(), &reply(address, "hello", &[])).is_err(), "{address}");
+        assert!(Telegram::render(&send_keys(), &reply(address, "hello", &[]), Timestamp::now()).is_err(), "{address}");
     }
 }
 
@@ -305,9 +303,8 @@ proptest! {
 
     #[test]
     fn any_reply_fits_the_limit(part in "[a-z。🐦 \n]{0,60}", parts in 0_usize..400) {
-        for body in rendered(&reply(r#"{"chat":1}"#, &part.repeat(parts), &[])) {
-            let body: Value = serde_json::from_str(&body).expect("JSON");
-            prop_assert!((1..=4096).contains(&body["text"].as_str().expect("a text").encode_utf16().count()));
+        for part in rendered(&reply(r#"{"chat":1}"#, &part.repeat(parts), &[])) {
+            prop_assert!((1..=4096).contains(&part["body"]["text"].as_str().expect("a text").encode_utf16().count()));
         }
     }
 }

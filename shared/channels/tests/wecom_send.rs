@@ -45,17 +45,14 @@ fn reply(address: &str, text: &str, suggestions: &[&str]) -> Reply {
     }
 }
 
-fn rendered(reply: &Reply) -> Vec<String> {
-    Wecom::render(&send_keys(), reply).expect("a member's id")
+fn rendered(reply: &Reply) -> Vec<Value> {
+    let parts = Wecom::render(&send_keys(), reply, reply.created_at).expect("a member's id");
+    sent::parts(parts, Some(&SecretString::from("access/token+1")))
 }
 
 #[test]
 fn requests_are_what_wecom_documents() {
-    let token = SecretString::from("access/token+1");
-    let replied = |text: &str, suggestions: &[&str]| -> Vec<Value> {
-        let request = |body: String| sent::request(Wecom::request(&send_keys(), Some(&token), body));
-        rendered(&reply("ZhangMei", text, suggestions)).into_iter().map(request).collect()
-    };
+    let replied = |text: &str, suggestions: &[&str]| rendered(&reply("ZhangMei", text, suggestions));
     let elsewhere = json!({
         "corp_id": CORP, "agent_id": "1000002", "secret": "s", "token": TOKEN, "encoding_aes_key": AES_KEY,
         "token_url": "http://127.0.0.1:9001/token", "api_base": "http://127.0.0.1:9000/",
@@ -65,25 +62,28 @@ fn requests_are_what_wecom_documents() {
     let requests = json!({
         "with suggestions": replied("点击登录页的“忘记密码”。\n", &["联系人工", " ", "修改手机号"]),
         "without suggestions": replied("plain\u{0} *text*\u{7}", &[]),
-        "without token": sent::request(Wecom::request(&send_keys(), None, "{}".into())),
-        "gettoken": sent::request(Wecom::token_request(&send_keys()).expect("WeCom uses tokens")),
-        "gettoken elsewhere": sent::request(Wecom::token_request(&elsewhere).expect("WeCom uses tokens")),
-        "send elsewhere": sent::request(Wecom::request(&elsewhere, Some(&token), "{}".into())),
+        "gettoken": sent::request(Wecom::token_request(&send_keys()).expect("WeCom uses tokens"), None),
+        "gettoken elsewhere": sent::request(Wecom::token_request(&elsewhere).expect("WeCom uses tokens"), None),
+        "send elsewhere": sent::parts(
+            Wecom::render(&elsewhere, &reply("ZhangMei", "hello", &[]), Timestamp::now()).expect("a member's id"),
+            Some(&SecretString::from("t")),
+        ),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
 
 #[test]
 fn a_long_reply_is_several_messages_and_the_last_has_the_suggestions() {
-    let bodies = rendered(&reply("ZhangMei", &"一句话。".repeat(300), &["联系人工"]));
-    let [first, last] = &bodies[..] else { panic!("two messages, not {}", bodies.len()) };
+    let parts = rendered(&reply("ZhangMei", &"一句话。".repeat(300), &["联系人工"]));
+    let [first, last] = &parts[..] else { panic!("two messages, not {}", parts.len()) };
+    let (first, last) = (first.to_string(), last.to_string());
     assert!(first.contains("一句话。\"") && last.contains("一句话。\\n\\n1. 联系人工\""));
 }
 
 #[test]
 fn a_reply_needs_a_member() {
     for address in ["", "@all", "a|b", "a b", "{\"chat\":7}\n", &"x".repeat(65)] {
-        assert!(Wecom::render(&send_keys(), &reply(address, "hello", &[])).is_err(), "{address}");
+        assert!(Wecom::render(&send_keys(), &reply(address, "hello", &[]), Timestamp::now()).is_err(), "{address}");
     }
 }
 
@@ -201,18 +201,17 @@ fn settings_are_checked_field_by_field() {
 
 #[test]
 fn no_secret_is_shown() {
-    let token = SecretString::from("access-token-1");
     let shown = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {}",
         settings(),
         settings().keys(),
         webhook_keys(),
         send_keys(),
-        Wecom::request(&send_keys(), Some(&token), "{}".into()).expect("a request"),
+        Wecom::render(&send_keys(), &reply("ZhangMei", "hello", &[]), Timestamp::now()).expect("a member's id"),
         Wecom::token_request(&send_keys()).expect("WeCom uses tokens").expect("a request"),
         settings().console_steps("https://bot.example/wecom/main"),
     );
-    for secret in ["access-token-1", "fixture-Secret", TOKEN, AES_KEY] {
+    for secret in ["fixture-Secret", TOKEN, AES_KEY] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
@@ -220,9 +219,8 @@ fn no_secret_is_shown() {
 proptest! {
     #[test]
     fn any_reply_fits_the_limit(part in "[a-z。🐦 \n]{0,60}", parts in 0_usize..200, suggestion in "(.|\\PC){0,30}") {
-        for body in rendered(&reply("ZhangMei", &part.repeat(parts), &[&suggestion])) {
-            let body: Value = serde_json::from_str(&body).expect("JSON");
-            let content = body["text"]["content"].as_str().expect("a text");
+        for part in rendered(&reply("ZhangMei", &part.repeat(parts), &[&suggestion])) {
+            let content = part["body"]["text"]["content"].as_str().expect("a text");
             prop_assert!((1..=2048).contains(&content.len()));
             prop_assert!(!content.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
         }

@@ -9,24 +9,68 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
-    /// Telegram bots.
-    Telegram,
     /// WeCom (企业微信) self-built applications.
     Wecom,
+    /// WeChat official accounts (微信公众号).
+    Wechat,
+    /// DingTalk (钉钉) robots.
+    Dingtalk,
+    /// Feishu (飞书) and Lark bots.
+    Feishu,
+    /// QQ official bots (QQ 机器人).
+    Qq,
+    /// Telegram bots.
+    Telegram,
+    /// Slack apps.
+    Slack,
+    /// Discord applications.
+    Discord,
+    /// WhatsApp Cloud API.
+    Whatsapp,
+    /// Facebook Messenger pages.
+    Messenger,
+    /// LINE official accounts.
+    Line,
+    /// Microsoft Teams bots.
+    Teams,
     /// The page that `functions/webchat` serves.
     Webchat,
 }
 
 impl Channel {
     /// Every channel, in the order in which they are listed to people.
-    pub const ALL: [Self; 3] = [Self::Telegram, Self::Wecom, Self::Webchat];
+    pub const ALL: [Self; 13] = [
+        Self::Wecom,
+        Self::Wechat,
+        Self::Dingtalk,
+        Self::Feishu,
+        Self::Qq,
+        Self::Telegram,
+        Self::Slack,
+        Self::Discord,
+        Self::Whatsapp,
+        Self::Messenger,
+        Self::Line,
+        Self::Teams,
+        Self::Webchat,
+    ];
 
     /// The name used in URLs, table keys, encryption contexts and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Telegram => "telegram",
             Self::Wecom => "wecom",
+            Self::Wechat => "wechat",
+            Self::Dingtalk => "dingtalk",
+            Self::Feishu => "feishu",
+            Self::Qq => "qq",
+            Self::Telegram => "telegram",
+            Self::Slack => "slack",
+            Self::Discord => "discord",
+            Self::Whatsapp => "whatsapp",
+            Self::Messenger => "messenger",
+            Self::Line => "line",
+            Self::Teams => "teams",
             Self::Webchat => "webchat",
         }
     }
@@ -48,7 +92,7 @@ impl FromStr for Channel {
 
 /// The name is not that of a channel.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no channel \"{0}\"; the channels are telegram, wecom and webchat")]
+#[error("there is no channel \"{0}\"; the channels are {names}", names = Channel::ALL.map(Channel::as_str).join(", "))]
 pub struct UnknownChannel(String);
 
 /// Names one bot of an operator on a channel: 1 to 32 of `a-z`, `0-9` and `-`. `main` unless chosen otherwise.

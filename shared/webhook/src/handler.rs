@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hoopoe_aws::{Environment, client};
-use hoopoe_channels::{Received, Request as ChannelRequest, Webhook};
+use hoopoe_channels::{Platform, Request as ChannelRequest, Webhook};
 use hoopoe_keyring::{Keyring, KeyringError, Purpose};
 use hoopoe_message::{BotId, Timestamp};
 use hoopoe_telemetry::count;
@@ -66,19 +66,20 @@ impl<W: Webhook> Handler<W> {
             headers: request.headers(),
             body,
         };
-        match W::receive(&keys, &request, Timestamp::now())? {
-            Received::Challenge(response) => Ok(answer::from_channel(response)),
-            Received::Messages(messages) if messages.len() > MAX_MESSAGES => Err(Fault::TooLarge),
-            Received::Messages(messages) => {
-                // One after the other: two messages of one conversation keep their order.
-                for message in messages {
-                    let accepted = self.intake.accept(&bot, message).await?;
-                    let kind = if accepted.duplicate { "Duplicates" } else { "Received" };
-                    count(kind, 1, ("Channel", W::CHANNEL.as_str()));
-                }
-                Ok(answer::from_channel(W::acknowledgement()))
-            }
+        let received = W::receive(&keys, &request, Timestamp::now())?;
+        if received.messages.len() > MAX_MESSAGES {
+            return Err(Fault::TooLarge);
         }
+        let channel = ("Channel", W::CHANNEL.as_str());
+        // One after the other: two messages of one conversation keep their order.
+        for message in received.messages {
+            let accepted = self.intake.accept(&bot, message).await?;
+            count(if accepted.duplicate { "Duplicates" } else { "Received" }, 1, channel);
+        }
+        if received.ignored > 0 {
+            count("Ignored", received.ignored as u64, channel);
+        }
+        Ok(answer::from_channel(received.answer))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use hoopoe_message::{Channel, ChannelEvent, Command, Content, MessageId, Timestamp};
+use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 use subtle::ConstantTimeEq;
 
 use super::{Address, Telegram};
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook};
+use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
 
 /// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
 const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
@@ -31,8 +31,6 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Telegram {
-    const CHANNEL: Channel = Channel::Telegram;
-
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
@@ -46,9 +44,8 @@ impl Webhook for Telegram {
             (None, Some(change)) => read_change(change),
             (None, None) => None,
         };
-        let id = MessageId::try_from(update.update_id.to_string()).expect("digits");
-        let incoming = told.map(|Told { chat, address, content }| Incoming { id, chat, address, content });
-        Ok(Received::Messages(incoming.into_iter().collect()))
+        let id = message_id(&update.update_id.to_string())?;
+        Ok(Received::one(told.map(|Told { chat, address, content }| Incoming { id, chat, address, content })))
     }
 }
 
@@ -99,7 +96,8 @@ fn read_change(change: ChatMemberUpdated) -> Option<Told> {
 }
 
 fn conversation(chat: &Chat, person: &User, group: bool) -> String {
-    if group { format!("{}:{}", chat.id, person.id) } else { chat.id.to_string() }
+    let room = chat.id.to_string();
+    if group { self::chat(&[&room, &person.id.to_string()]) } else { room }
 }
 
 #[derive(Deserialize)]

@@ -10,13 +10,13 @@
 
 use std::time::Duration;
 
-use hoopoe_message::{Channel, Reply};
+use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{API_BASE, Address, Telegram};
-use crate::sender::{ApiRequest, InvalidAddress, Outcome, Retry, Sender};
+use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, suggestions};
 use crate::split::split;
 
 /// "1-4096 characters after entities parsing". Telegram counts entities in UTF-16 units and says nothing else about
@@ -41,18 +41,15 @@ impl SendKeys {
 }
 
 impl Sender for Telegram {
-    const CHANNEL: Channel = Channel::Telegram;
-
-    /// `sendMessage` takes no key that would make Telegram drop a second one.
-    const IDEMPOTENT: bool = false;
-
     type Keys = SendKeys;
 
-    fn render(_keys: &SendKeys, reply: &Reply) -> Result<Vec<String>, InvalidAddress> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| InvalidAddress)?;
+    /// `sendMessage` takes no key that would make Telegram drop a second one, so no part is idempotent.
+    fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
+        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let url = keys.url("sendMessage");
         let texts = split(&reply.text, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);
-        let bodies = texts.iter().enumerate().map(|(at, text)| {
+        let parts = texts.iter().enumerate().map(|(at, text)| {
             let message = SendMessage {
                 chat_id: address.chat,
                 message_thread_id: address.thread,
@@ -60,21 +57,17 @@ impl Sender for Telegram {
                 reply_parameters: address
                     .reply_to
                     .map(|message_id| ReplyParameters { message_id, allow_sending_without_reply: true }),
-                reply_markup: (at == last).then(|| Keyboard::of(&reply.suggestions, address.reply_to.is_some())),
+                reply_markup: (at == last).then(|| Keyboard::of(reply, address.reply_to.is_some())),
             };
-            serde_json::to_string(&message).expect("text and numbers serialise")
+            let body = serde_json::to_string(&message).expect("text and numbers serialise");
+            Ok(Part::once(ApiRequest::post_json(&url, body)?))
         });
-        Ok(bodies.collect())
-    }
-
-    fn request(keys: &SendKeys, _token: Option<&SecretString>, body: String) -> http::Result<ApiRequest> {
-        ApiRequest::post_json(&keys.url("sendMessage"), body)
+        parts.collect()
     }
 
     fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
         let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            let retry = if status.is_server_error() { Retry::Backoff } else { Retry::Never };
-            return Outcome::refused(format!("HTTP {}, and no answer of the Bot API", status.as_u16()), retry);
+            return Outcome::of_status(status, "the Bot API");
         };
         if answer.ok {
             return Outcome::Sent;
@@ -132,9 +125,8 @@ struct Button<'a> {
 }
 
 impl<'a> Keyboard<'a> {
-    fn of(suggestions: &'a [String], selective: bool) -> Self {
-        let texts = suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-        let keyboard: Vec<_> = texts.map(|text| [Button { text }]).collect();
+    fn of(reply: &'a Reply, selective: bool) -> Self {
+        let keyboard: Vec<_> = suggestions(reply).map(|text| [Button { text }]).collect();
         if keyboard.is_empty() {
             Self::Removed { remove_keyboard: true, selective }
         } else {

@@ -1,6 +1,5 @@
 //! Setting up a bot: its settings, and the calls that tell Telegram where to post.
 
-use hoopoe_message::Channel;
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -29,7 +28,7 @@ pub struct Settings {
 }
 
 impl settings::Settings for Settings {
-    const CHANNEL: Channel = Channel::Telegram;
+    const FIELDS: &'static str = r#"{"bot_token", "secret_token"} and optionally "bot_username", "api_base""#;
 
     /// `bot_token` from @BotFather; `secret_token`, an invented one; optionally `bot_username` (else
     /// [`Settings::get_me`] tells it) and `api_base`, another server of the Bot API.

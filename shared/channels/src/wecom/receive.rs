@@ -3,7 +3,7 @@
 //! A GET checks the URL and wants the decrypted `echostr` back within a second. A POST brings one sealed message or
 //! event and wants an empty 200 within 5 seconds, or it comes again, up to three times.
 
-use hoopoe_message::{Channel, ChannelEvent, Content, MessageId, Timestamp};
+use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Wecom, is_user_id, xml};
 use crate::envelope::{self, Key, Unopened};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook};
+use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, fresh, message_id};
 
 /// How far a request's timestamp may lie from now, in seconds.
 ///
@@ -32,8 +32,6 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Wecom {
-    const CHANNEL: Channel = Channel::Wecom;
-
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, now: Timestamp) -> Result<Received, Refusal> {
@@ -44,7 +42,7 @@ impl Webhook for Wecom {
             let [ciphertext] = xml::children(request.body, ["Encrypt"]).map_err(Refusal::Malformed)?;
             let ciphertext = ciphertext.ok_or(Refusal::Malformed("the body has no Encrypt"))?;
             let message = open(keys, request.query, &ciphertext, now)?;
-            Ok(Received::Messages(read(&message)?.into_iter().collect()))
+            Ok(Received::one(read(&message)?))
         } else {
             Err(Refusal::Method)
         }
@@ -63,10 +61,7 @@ fn open(keys: &WebhookKeys, query: &str, ciphertext: &str, now: Timestamp) -> Re
         return Err(Refusal::Forged("the signature is wrong"));
     }
     let told: u64 = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
-    let away = now.as_secs().abs_diff(told);
-    if away > FRESH_SECONDS {
-        return Err(Refusal::Stale(away));
-    }
+    fresh(told, now, FRESH_SECONDS)?;
     let key = Key::decode(keys.encoding_aes_key.expose_secret())
         .map_err(|_| Refusal::Forged("the EncodingAESKey that is configured is none"))?;
     envelope::open(&key, ciphertext, &keys.corp_id).map_err(|error| match error {
@@ -98,7 +93,7 @@ fn challenge(echo: Vec<u8>) -> Result<Received, Refusal> {
         echo.len() <= 128 && echo.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     });
     let echo = echo.ok_or(Refusal::Malformed("echostr holds something else than a random string"))?;
-    Ok(Received::Challenge(Response::ok(echo)))
+    Ok(Received::question(Response::ok(echo)))
 }
 
 /// Reads an opened message; `None` where it does not concern the bot.
@@ -127,6 +122,6 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
     let sender = sender
         .filter(|sender| is_user_id(sender))
         .ok_or(Refusal::Malformed("the message has no FromUserName that is a member's"))?;
-    let id = id.and_then(|id| MessageId::try_from(id).ok()).ok_or(Refusal::Malformed("the message has no id"))?;
+    let id = message_id(&id.ok_or(Refusal::Malformed("the message has no id"))?)?;
     Ok(Some(Incoming { id, chat: sender.clone(), address: sender, content }))
 }

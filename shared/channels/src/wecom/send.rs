@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use hoopoe_message::{Channel, Reply};
+use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Wecom, is_user_id};
-use crate::sender::{AccessToken, ApiRequest, InvalidAddress, Outcome, Retry, Sender};
+use crate::sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions};
 use crate::split::split;
 
 /// WeCom's own server; private deployments have another.
@@ -41,36 +41,30 @@ impl SendKeys {
 }
 
 impl Sender for Wecom {
-    const CHANNEL: Channel = Channel::Wecom;
-
-    /// There is `enable_duplicate_check`, but it compares contents: it would also drop the answer to a question
-    /// asked twice. So it is off.
-    const IDEMPOTENT: bool = false;
-
     type Keys = SendKeys;
 
-    fn render(keys: &SendKeys, reply: &Reply) -> Result<Vec<String>, InvalidAddress> {
+    /// There is `enable_duplicate_check`, but it compares contents: it would also drop the answer to a question
+    /// asked twice. So it is off, and no part is idempotent.
+    ///
+    /// WeCom refuses a body with escaped control characters (40033), so there are none.
+    fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         if !is_user_id(&reply.address) {
-            return Err(InvalidAddress);
+            return Err(Unrenderable::Address);
         }
-        let text = with_suggestions(&reply.text, &reply.suggestions);
-        let bodies = split(&text, MAX_TEXT_BYTES, char::len_utf8).into_iter().map(|content| {
-            json!({
+        let mut text = with_numbered_suggestions(reply);
+        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
+        let url = format!("{}/cgi-bin/message/send", keys.api_base());
+        let parts = split(&text, MAX_TEXT_BYTES, char::len_utf8).into_iter().map(|content| {
+            let body = json!({
                 "touser": reply.address,
                 "msgtype": "text",
                 "agentid": keys.agent_id,
                 "text": { "content": content },
                 "enable_duplicate_check": 0,
-            })
-            .to_string()
+            });
+            Ok(Part::once(ApiRequest::post_json(&url, body.to_string())?.with_token_parameter("access_token")))
         });
-        Ok(bodies.collect())
-    }
-
-    fn request(keys: &SendKeys, token: Option<&SecretString>, body: String) -> http::Result<ApiRequest> {
-        let token = token.map(ExposeSecret::expose_secret).unwrap_or_default();
-        let url = format!("{}/cgi-bin/message/send?access_token={}", keys.api_base(), encoded(token));
-        ApiRequest::post_json(&url, body)
+        parts.collect()
     }
 
     fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
@@ -111,19 +105,6 @@ impl Sender for Wecom {
     }
 }
 
-/// The text with the suggestions as numbered lines below. WeCom refuses a body with escaped control characters
-/// (40033), so there are none.
-fn with_suggestions(text: &str, suggestions: &[String]) -> String {
-    let mut whole = text.trim_end().to_owned();
-    let suggestions = suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    for (number, suggestion) in (1..).zip(suggestions) {
-        whole.push_str(if number == 1 { "\n\n" } else { "\n" });
-        whole.push_str(&format!("{number}. {suggestion}"));
-    }
-    whole.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
-    whole
-}
-
 fn encoded(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
@@ -146,11 +127,8 @@ struct Answer {
 
 impl Answer {
     fn read(status: StatusCode, body: &[u8]) -> Result<Self, Outcome> {
-        serde_json::from_slice(body).ok().filter(|_| status.is_success()).ok_or_else(|| {
-            let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            let retry = if later { Retry::Backoff } else { Retry::Never };
-            Outcome::refused(format!("HTTP {}, and no answer of WeCom", status.as_u16()), retry)
-        })
+        let answer = serde_json::from_slice(body).ok().filter(|_| status.is_success());
+        answer.ok_or_else(|| Outcome::of_status(status, "WeCom"))
     }
 
     /// For codes that no new token mends.

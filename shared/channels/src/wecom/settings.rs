@@ -1,6 +1,5 @@
 //! Setting up a self-built application (自建应用).
 
-use hoopoe_message::Channel;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -17,7 +16,8 @@ pub struct Settings {
 }
 
 impl settings::Settings for Settings {
-    const CHANNEL: Channel = Channel::Wecom;
+    const FIELDS: &'static str =
+        r#"{"corp_id", "agent_id", "secret", "token", "encoding_aes_key"} and optionally "token_url", "api_base""#;
 
     /// `corp_id` (我的企业), `agent_id` and `secret` (the application's page), `token` and `encoding_aes_key` (its
     /// 接收消息 page); optionally `api_base`, the server of a private deployment, and `token_url` where access tokens

@@ -35,18 +35,21 @@ pub(crate) fn fixtures(
 }
 
 fn shown(received: Received) -> Value {
-    match received {
-        Received::Challenge(response) => json!({ "challenge": response.body }),
-        Received::Messages(messages) => messages
-            .into_iter()
-            .map(|message| {
-                json!({
-                    "id": message.id,
-                    "chat": message.chat,
-                    "address": message.address,
-                    "content": message.content,
-                })
+    let Received { messages, ignored, answer } = received;
+    let messages: Vec<Value> = messages
+        .into_iter()
+        .map(|message| {
+            json!({
+                "id": message.id,
+                "chat": message.chat,
+                "address": message.address,
+                "content": message.content,
             })
-            .collect(),
+        })
+        .collect();
+    let mut shown = json!({ "messages": messages, "answer": answer.body });
+    if ignored > 0 {
+        shown["ignored"] = ignored.into();
     }
+    shown
 }

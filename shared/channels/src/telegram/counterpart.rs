@@ -1,0 +1,67 @@
+//! Telegram's side.
+
+use hoopoe_message::Timestamp;
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::Telegram;
+use crate::counterpart::{Answer, Counterpart, json_of, text_at};
+
+const BOT_TOKEN: &str = "123456789:counterpart_token-0000000000000000000";
+const SECRET_TOKEN: &str = "counterpart-secret_1";
+
+impl Counterpart for Telegram {
+    const SIGNS_BODY: bool = false;
+    const SIGNS_TIME: bool = false;
+
+    fn settings(api_base: &str) -> Value {
+        json!({
+            "bot_token": BOT_TOKEN,
+            "secret_token": SECRET_TOKEN,
+            "bot_username": "hoopoe_counterpart_bot",
+            "api_base": api_base,
+        })
+    }
+
+    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+        let update = json!({
+            "update_id": 700_000_000 + u64::from(message),
+            "message": {
+                "message_id": message,
+                "from": {"id": person, "is_bot": false, "first_name": "Ada"},
+                "chat": {"id": person, "type": "private", "first_name": "Ada"},
+                "date": now.as_secs(),
+                "text": text,
+            },
+        });
+        http::Request::builder()
+            .method(Method::POST)
+            .header(CONTENT_TYPE, "application/json")
+            .header("x-telegram-bot-api-secret-token", SECRET_TOKEN)
+            .body(update.to_string().into_bytes())
+            .expect("a valid request")
+    }
+
+    fn answer(request: &http::Request<Vec<u8>>) -> Answer {
+        let Some(method) = request.uri().path().strip_prefix(&format!("/bot{BOT_TOKEN}/")) else {
+            let refusal = json!({"ok": false, "error_code": 401, "description": "Unauthorized"});
+            return Answer::refused(StatusCode::UNAUTHORIZED, refusal);
+        };
+        match method {
+            "sendMessage" => {
+                let body = json_of(request);
+                let rows = body.pointer("/reply_markup/keyboard").and_then(Value::as_array).into_iter().flatten();
+                let buttons = rows.map(|row| text_at(row, "/0/text").to_owned()).collect();
+                let taken = json!({"ok": true, "result": {"message_id": 1}});
+                Answer::taken(taken, text_at(&body, "/text"), buttons)
+            }
+            "getMe" => Answer::told(json!({"ok": true, "result": {"username": "hoopoe_counterpart_bot"}})),
+            "setWebhook" => Answer::told(json!({"ok": true, "result": true})),
+            _ => {
+                let refusal = json!({"ok": false, "error_code": 404, "description": "Not Found"});
+                Answer::refused(StatusCode::NOT_FOUND, refusal)
+            }
+        }
+    }
+}

@@ -1,13 +1,13 @@
 //! A batch of replies.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use hoopoe_aws::{Environment, SdkConfig};
-use hoopoe_channels::telegram::Telegram;
-use hoopoe_channels::wecom::Wecom;
-use hoopoe_channels::{Retry, Sender};
-use hoopoe_keyring::{Keyring, Purpose};
+use hoopoe_channels::{Retry, with_platform};
+use hoopoe_keyring::Tokens;
 use hoopoe_message::{Channel, Reply, Timestamp, wire};
 use hoopoe_queue::consumer::Buried;
 use hoopoe_queue::{Batch, BatchResponse, Consumer, Record};
@@ -16,14 +16,10 @@ use hoopoe_store::{Begin, Sends, StoreError, Transcripts};
 use hoopoe_telemetry::{count, duration};
 use lambda_runtime::Error;
 
-use crate::platform::{End, Platform, Sent};
+use crate::platform::{ANSWER, Api, CONNECT, End, From, Means, Platform, Webchat};
 
 /// A reply the platform does not take is tried this often before it goes to the dead-letter queue.
 const MAX_ATTEMPTS: u32 = 6;
-
-/// How long a platform may take to answer one request.
-const ANSWER: Duration = Duration::from_secs(8);
-const CONNECT: Duration = Duration::from_secs(3);
 
 /// A reply is not begun when less than this is left of the invocation: two parts with an access token each.
 const RESERVE: Duration = Duration::from_secs(12);
@@ -39,9 +35,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(900);
 pub(crate) struct Deliver {
     outbound: Consumer,
     sends: Sends,
-    transcripts: Transcripts,
-    telegram: Platform<Telegram>,
-    wecom: Platform<Wecom>,
+    config: SdkConfig,
+    keys_table: String,
+    means: Means,
+    /// Made at their first reply: most bots live on a few of them.
+    platforms: Mutex<HashMap<Channel, Arc<dyn Platform>>>,
 }
 
 /// What becomes of a reply's record in the queue.
@@ -65,7 +63,8 @@ impl Deliver {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent("hoopoe")
             .build()?;
-        let keys = environment.required("KEYS_TABLE")?;
+        let tokens = Tokens::new(config, environment.required("TOKENS_TABLE")?, environment.required("KMS_KEY")?);
+        let transcripts = Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?);
         let gap = Duration::from_millis(environment.parsed("ORDER_GAP_MILLISECONDS")?);
         Ok(Self {
             outbound: Consumer::new(
@@ -74,10 +73,24 @@ impl Deliver {
                 environment.required("OUTBOUND_DLQ_URL")?,
             ),
             sends: Sends::new(config, environment.required("SENDS_TABLE")?, gap),
-            transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?),
-            telegram: platform(config, &keys, &http),
-            wecom: platform(config, &keys, &http),
+            config: config.clone(),
+            keys_table: environment.required("KEYS_TABLE")?,
+            means: Means { http, tokens: Arc::new(tokens), transcripts },
+            platforms: Mutex::default(),
         })
+    }
+
+    fn platform(&self, channel: Channel) -> Arc<dyn Platform> {
+        let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
+        let platform = platforms.entry(channel).or_insert_with(|| {
+            let means = self.means.clone();
+            with_platform!(
+                channel,
+                P => Arc::new(Api::<P>::new(&self.config, &self.keys_table, means)),
+                webchat => Arc::new(Webchat(means))
+            )
+        });
+        Arc::clone(platform)
     }
 
     /// Sends a batch: conversations side by side, the replies of each in order.
@@ -125,24 +138,21 @@ impl Deliver {
         if deadline.since(now) < RESERVE {
             return Verdict::Again(Duration::from_secs(1));
         }
-        let mut attempt = match self.begin(reply, deadline, now).await {
-            Ok(Begin::Send(attempt)) => attempt,
+        let (mut attempt, unknown) = match self.begin(reply, deadline, now).await {
+            Ok(Begin::Send(attempt)) => (attempt, false),
             Ok(Begin::Settled) => {
                 count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
                 return Verdict::Done;
             }
             Ok(Begin::Wait(pause)) => return Verdict::Again(pause),
-            Ok(Begin::Unknown(attempt)) if idempotent(reply.conversation.channel) => attempt,
-            Ok(Begin::Unknown(attempt)) => {
-                let reason = "the function ended during the send, so the platform may have it: it is not sent again";
-                return self.give_up(reply, record, &attempt, reason).await;
-            }
+            Ok(Begin::Unknown(attempt)) => (attempt, true),
             Err(error) => {
                 tracing::error!(reply = %reply.id, %error, "a send cannot be recorded and is not begun");
                 return Verdict::Again(Duration::from_secs(5));
             }
         };
-        let sent = self.send(reply, attempt.part).await;
+        let platform = self.platform(reply.conversation.channel);
+        let sent = platform.send(reply, From { part: attempt.part, unknown }).await;
         attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,
@@ -152,10 +162,10 @@ impl Deliver {
                 self.give_up(reply, record, &attempt, &reason).await
             }
             End::Refused { reason, retry } => self.postpone(reply, &attempt, &reason, retry).await,
-            End::Unknown { reason } if idempotent(reply.conversation.channel) => {
+            End::Unknown { reason, again: true } if attempt.attempt < MAX_ATTEMPTS => {
                 self.postpone(reply, &attempt, &reason, Retry::Backoff).await
             }
-            End::Unknown { reason } => {
+            End::Unknown { reason, .. } => {
                 let reason = format!("{reason}, so the platform may have it: it is not sent again");
                 self.give_up(reply, record, &attempt, &reason).await
             }
@@ -170,17 +180,6 @@ impl Deliver {
                 Begin::Wait(_) if now.since(began) < PATIENCE => tokio::time::sleep(PATIENCE_STEP).await,
                 begin => return Ok(begin),
             }
-        }
-    }
-
-    async fn send(&self, reply: &Reply, from: usize) -> Sent {
-        match reply.conversation.channel {
-            Channel::Telegram => self.telegram.send(reply, from).await,
-            Channel::Wecom => self.wecom.send(reply, from).await,
-            Channel::Webchat => match self.transcripts.put_reply(reply, Timestamp::now()).await {
-                Ok(()) => Sent { parts: 1, end: End::Sent },
-                Err(error) => Sent { parts: 0, end: End::Refused { reason: error.to_string(), retry: Retry::Backoff } },
-            },
         }
     }
 
@@ -200,7 +199,7 @@ impl Deliver {
         let pause = match retry {
             Retry::After(pause) => pause.clamp(Duration::from_secs(1), MAX_PAUSE),
             // Exponential back-off with full jitter.
-            Retry::Never | Retry::Backoff | Retry::NewToken => {
+            Retry::Never | Retry::Backoff | Retry::NewToken | Retry::Fallback => {
                 Duration::from_millis(fastrand::u64(500..=1000 << attempt.attempt.min(5)))
             }
         };
@@ -221,19 +220,5 @@ impl Deliver {
         }
         count("DeadReplies", 1, ("Channel", reply.conversation.channel.as_str()));
         Verdict::Done
-    }
-}
-
-fn platform<S: Sender>(config: &SdkConfig, keys_table: &str, http: &reqwest::Client) -> Platform<S> {
-    Platform::new(Keyring::new(config, keys_table.to_owned(), S::CHANNEL, Purpose::Send), http.clone())
-}
-
-/// Whether a send whose outcome is unknown may be repeated.
-const fn idempotent(channel: Channel) -> bool {
-    match channel {
-        Channel::Telegram => Telegram::IDEMPOTENT,
-        Channel::Wecom => Wecom::IDEMPOTENT,
-        // A transcript entry has its place: written twice, it is there once.
-        Channel::Webchat => true,
     }
 }

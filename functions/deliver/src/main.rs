@@ -3,7 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`deliver`] | the batch: order, send records, retries, dead letters |
-//! | [`platform`] | one platform's API: keys, access token, requests |
+//! | [`platform`] | a platform's API: keys, access tokens, requests, fallbacks |
 
 mod deliver;
 mod platform;

@@ -1,28 +1,27 @@
 //! One platform's send API.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use hoopoe_channels::{ApiRequest, Outcome, Retry, Sender};
-use hoopoe_keyring::{Keyring, KeyringError};
-use hoopoe_message::{BotId, Reply};
+use futures_util::future::BoxFuture;
+use hoopoe_aws::SdkConfig;
+use hoopoe_channels::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
+use hoopoe_keyring::{Keyring, KeyringError, Purpose, TokenError, Tokens};
+use hoopoe_message::{BotId, Reply, Timestamp};
+use hoopoe_store::Transcripts;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
-use tokio::sync::Mutex;
 
 /// The most of an answer that is read; platforms answer a send with a few hundred bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// An access token is fetched anew this long before the platform ends it.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
-
-/// A platform with its keys and, where it uses them, its access tokens.
-pub(crate) struct Platform<S: Sender> {
-    keyring: Keyring<S::Keys>,
-    http: Client,
-    /// The lock is held while a token is fetched: sends that come together cause one call.
-    tokens: Mutex<HashMap<BotId, (SecretString, Instant)>>,
+/// What the sends of all platforms share.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) http: Client,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) transcripts: Transcripts,
 }
 
 /// How a send ended, and how many parts of the reply have gone out by now.
@@ -37,85 +36,133 @@ pub(crate) enum End {
     Sent,
     /// The platform did not take a part.
     Refused { reason: String, retry: Retry },
-    /// The platform did not answer: it may have taken the part.
-    Unknown { reason: String },
+    /// The platform did not answer: it may have taken the part. `again` where it drops a second one itself.
+    Unknown { reason: String, again: bool },
 }
 
-impl<S: Sender> Platform<S> {
-    pub(crate) fn new(keyring: Keyring<S::Keys>, http: Client) -> Self {
-        Self { keyring, http, tokens: Mutex::default() }
+/// Where a send begins.
+#[derive(Clone, Copy)]
+pub(crate) struct From {
+    /// The first part that has not gone out.
+    pub(crate) part: usize,
+    /// A function began to send it and died.
+    pub(crate) unknown: bool,
+}
+
+/// A platform, whichever it is.
+pub(crate) trait Platform: Send + Sync {
+    /// Sends a reply, part after part.
+    fn send<'a>(&'a self, reply: &'a Reply, from: From) -> BoxFuture<'a, Sent>;
+}
+
+/// A platform that has an API.
+pub(crate) struct Api<S: Sender> {
+    keyring: Keyring<S::Keys>,
+    means: Means,
+}
+
+impl<S: Sender> Api<S> {
+    pub(crate) fn new(config: &SdkConfig, keys_table: &str, means: Means) -> Self {
+        Self { keyring: Keyring::new(config, keys_table.to_owned(), S::CHANNEL, Purpose::Send), means }
     }
 
-    /// Sends a reply from part `from` on, part after part.
-    pub(crate) async fn send(&self, reply: &Reply, from: usize) -> Sent {
-        let mut parts = from;
-        let end = match self.send_parts(reply, &mut parts).await {
-            Ok(()) => End::Sent,
-            Err(end) => end,
-        };
-        Sent { parts, end }
-    }
-
-    async fn send_parts(&self, reply: &Reply, parts: &mut usize) -> Result<(), End> {
+    async fn send_parts(&self, reply: &Reply, from: From, sent: &mut usize) -> Result<(), End> {
         let bot = &reply.conversation.bot;
         let keys = self.keyring.get(bot).await.map_err(|error| match error {
             KeyringError::Call { .. } => refused(&error, Retry::Backoff),
-            KeyringError::Missing { .. } | KeyringError::Shape { .. } => refused(&error, Retry::Never),
+            _ => refused(&error, Retry::Never),
         })?;
-        let bodies = S::render(&keys, reply).map_err(|error| refused(&error, Retry::Never))?;
-        for body in bodies.into_iter().skip(*parts) {
-            if let Err(end) = self.send_part(&keys, bot, body.clone()).await {
-                let End::Refused { retry: Retry::NewToken, .. } = end else { return Err(end) };
-                self.tokens.lock().await.remove(bot);
-                self.send_part(&keys, bot, body).await.map_err(|end| match end {
-                    End::Refused { reason, retry: Retry::NewToken } => End::Refused { reason, retry: Retry::Backoff },
-                    other => other,
-                })?;
+        if S::is_passive(&keys) {
+            return leave(&self.means.transcripts, reply).await;
+        }
+        let parts = S::render(&keys, reply, Timestamp::now()).map_err(|error| match error {
+            Unrenderable::Address | Unrenderable::Request(_) => refused(&error, Retry::Never),
+        })?;
+        for (at, part) in parts.into_iter().enumerate().skip(from.part) {
+            if from.unknown && at == from.part && !part.idempotent {
+                return Err(End::Unknown { reason: "the function ended during the send".into(), again: false });
             }
-            *parts += 1;
+            self.send_part(&keys, bot, part).await?;
+            *sent += 1;
         }
         Ok(())
     }
 
-    async fn send_part(&self, keys: &S::Keys, bot: &BotId, body: String) -> Result<(), End> {
+    async fn send_part(&self, keys: &S::Keys, bot: &BotId, part: Part) -> Result<(), End> {
+        let Part { request, fallback, idempotent } = part;
+        let ended = match self.request(keys, bot, request, idempotent).await {
+            Err(End::Refused { retry: Retry::Fallback, reason }) => match fallback {
+                Some(fallback) => self.request(keys, bot, fallback, false).await,
+                None => Err(End::Refused { reason, retry: Retry::Never }),
+            },
+            ended => ended,
+        };
+        ended.map_err(|end| match end {
+            End::Refused { reason, retry: Retry::Fallback } => End::Refused { reason, retry: Retry::Never },
+            other => other,
+        })
+    }
+
+    /// Sends a request, and once more with a new access token where the platform does not accept the one it came with.
+    async fn request(&self, keys: &S::Keys, bot: &BotId, request: ApiRequest, again: bool) -> Result<(), End> {
+        if !request.needs_token() {
+            return self.attempt(request, None, again).await;
+        }
         let token = self.token(keys, bot).await?;
-        let request = S::request(keys, token.as_ref(), body).map_err(|error| refused(&error, Retry::Never))?;
-        let answer = self.call(request).await?;
+        let ended = self.attempt(request.clone(), Some(&token), again).await;
+        let Err(End::Refused { retry: Retry::NewToken, .. }) = ended else { return ended };
+        self.means.tokens.reject(S::CHANNEL, bot).await.map_err(|error| refused(&error, Retry::Backoff))?;
+        let token = self.token(keys, bot).await?;
+        self.attempt(request, Some(&token), again).await.map_err(|end| match end {
+            End::Refused { reason, retry: Retry::NewToken } => End::Refused { reason, retry: Retry::Backoff },
+            other => other,
+        })
+    }
+
+    async fn attempt(&self, request: ApiRequest, token: Option<&SecretString>, again: bool) -> Result<(), End> {
+        let answer = self.call(request, token, again).await?;
         match S::outcome(answer.status, &answer.headers, &answer.body) {
             Outcome::Sent => Ok(()),
             Outcome::Refused { reason, retry } => Err(End::Refused { reason, retry }),
         }
     }
 
-    async fn token(&self, keys: &S::Keys, bot: &BotId) -> Result<Option<SecretString>, End> {
-        let Some(request) = S::token_request(keys) else { return Ok(None) };
-        let mut tokens = self.tokens.lock().await;
-        if let Some((token, until)) = tokens.get(bot)
-            && Instant::now() < *until
-        {
-            return Ok(Some(token.clone()));
-        }
-        let request = request.map_err(|error| refused(&error, Retry::Never))?;
-        // Asking twice for a token does no harm, whatever became of the first request.
-        let answer = self.call(request).await.map_err(|end| match end {
-            End::Unknown { reason } => End::Refused { reason, retry: Retry::Backoff },
-            other => other,
-        })?;
-        match S::read_token(answer.status, &answer.body) {
-            Ok(token) => {
-                let until = Instant::now() + token.lifetime.saturating_sub(RENEW_BEFORE);
-                tokens.insert(bot.clone(), (token.secret.clone(), until));
-                Ok(Some(token.secret))
+    async fn token(&self, keys: &S::Keys, bot: &BotId) -> Result<SecretString, End> {
+        let fetch = async {
+            let request = S::token_request(keys).ok_or_else(|| End::Refused {
+                reason: "the platform has no access tokens, and yet a request needs one".into(),
+                retry: Retry::Never,
+            })?;
+            let request = request.map_err(|error| refused(&error, Retry::Never))?;
+            // Asking twice for a token does no harm, whatever became of the first request.
+            let answer = self.call(request, None, true).await.map_err(|end| match end {
+                End::Unknown { reason, .. } => End::Refused { reason, retry: Retry::Backoff },
+                other => other,
+            })?;
+            match S::read_token(answer.status, &answer.body) {
+                Ok(token) => Ok((token.secret, token.lifetime)),
+                Err(Outcome::Refused { reason, retry }) => Err(End::Refused { reason, retry }),
+                Err(Outcome::Sent) => {
+                    Err(End::Refused { reason: "no access token came".into(), retry: Retry::Backoff })
+                }
             }
-            Err(Outcome::Refused { reason, retry }) => Err(End::Refused { reason, retry }),
-            Err(Outcome::Sent) => Err(End::Refused { reason: "no access token came".into(), retry: Retry::Backoff }),
-        }
+        };
+        self.means.tokens.get(S::CHANNEL, bot, fetch).await.map_err(|error| match error {
+            TokenError::Fetch(end) => end,
+            TokenError::Keyring(error) => refused(&error, Retry::Backoff),
+            TokenError::Busy => End::Refused {
+                reason: "another function fetches the access token and has not finished".into(),
+                retry: Retry::Backoff,
+            },
+        })
     }
 
-    async fn call(&self, request: ApiRequest) -> Result<Answer, End> {
+    async fn call(&self, request: ApiRequest, token: Option<&SecretString>, again: bool) -> Result<Answer, End> {
+        let request = request.into_http(token).map_err(|error| refused(&error, Retry::Never))?;
         let request =
-            reqwest::Request::try_from(request.into_http()).map_err(|error| refused(&Redacted(error), Retry::Never))?;
-        let mut response = self.http.execute(request).await.map_err(failed)?;
+            reqwest::Request::try_from(request).map_err(|error| refused(&Redacted(error), Retry::Never))?;
+        let failed = |error| failed(error, again);
+        let mut response = self.means.http.execute(request).await.map_err(failed)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -126,6 +173,38 @@ impl<S: Sender> Platform<S> {
         }
         Ok(Answer { status, headers, body })
     }
+}
+
+impl<S: Sender> Platform for Api<S> {
+    fn send<'a>(&'a self, reply: &'a Reply, from: From) -> BoxFuture<'a, Sent> {
+        Box::pin(async move {
+            let mut parts = from.part;
+            let end = match self.send_parts(reply, from, &mut parts).await {
+                Ok(()) => End::Sent,
+                Err(end) => end,
+            };
+            Sent { parts, end }
+        })
+    }
+}
+
+/// The bot's own page: its function reads replies from the transcript.
+pub(crate) struct Webchat(pub(crate) Means);
+
+impl Platform for Webchat {
+    fn send<'a>(&'a self, reply: &'a Reply, _from: From) -> BoxFuture<'a, Sent> {
+        Box::pin(async move {
+            match leave(&self.0.transcripts, reply).await {
+                Ok(()) => Sent { parts: 1, end: End::Sent },
+                Err(end) => Sent { parts: 0, end },
+            }
+        })
+    }
+}
+
+/// Leaves a reply for a webhook function to fetch. An entry has its place: written twice, it is there once.
+async fn leave(transcripts: &Transcripts, reply: &Reply) -> Result<(), End> {
+    transcripts.put_reply(reply, Timestamp::now()).await.map_err(|error| refused(&error, Retry::Backoff))
 }
 
 struct Answer {
@@ -139,13 +218,13 @@ fn refused(error: &dyn std::error::Error, retry: Retry) -> End {
 }
 
 /// Without a connection nothing was sent; after that the platform may have taken what was sent.
-fn failed(error: reqwest::Error) -> End {
+fn failed(error: reqwest::Error, again: bool) -> End {
     let connecting = error.is_connect();
     let reason = Redacted(error).to_string();
-    if connecting { End::Refused { reason, retry: Retry::Backoff } } else { End::Unknown { reason } }
+    if connecting { End::Refused { reason, retry: Retry::Backoff } } else { End::Unknown { reason, again } }
 }
 
-/// An HTTP error without its URL: Telegram and WeCom have their tokens in it.
+/// An HTTP error without its URL: some platforms have their tokens in it.
 #[derive(Debug)]
 struct Redacted(reqwest::Error);
 
@@ -162,3 +241,7 @@ impl std::fmt::Display for Redacted {
         })
     }
 }
+
+/// How long a connection, and an answer, may take.
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER: Duration = Duration::from_secs(8);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Keyring`] | what functions use: reads, decrypts, and keeps the typed secret for five minutes |
 //! | [`Vault`] | what the operator's command uses: encrypts and stores new versions, lists and removes them |
+//! | [`Tokens`] | access tokens of platforms, fetched by one function and shared by all |
 //! | [`Purpose`] | what a secret is for: verifying webhooks or sending |
 //!
 //! The item `<channel>/<bot>/<purpose>`, `version` holds one ciphertext. Its KMS encryption context is
@@ -11,6 +12,7 @@
 //! its own channel and purpose only. The newest version is the one in force.
 
 mod keyring;
+mod tokens;
 mod vault;
 
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use hoopoe_message::{BotId, Channel};
 
 pub use keyring::Keyring;
+pub use tokens::{TokenError, Tokens};
 pub use vault::{Stored, Vault};
 
 /// What a secret is for.
@@ -73,6 +76,12 @@ pub enum KeyringError {
         channel: Channel,
         /// What for.
         purpose: Purpose,
+    },
+    /// An access token came back from KMS as something else.
+    #[error("the access token of {channel} in the Tokens table is none")]
+    Token {
+        /// The channel.
+        channel: Channel,
     },
     /// DynamoDB or KMS did not do what was asked.
     #[error("{operation} failed: {cause}")]

@@ -159,8 +159,7 @@ impl<S: Sender> Api<S> {
 
     async fn call(&self, request: ApiRequest, token: Option<&SecretString>, again: bool) -> Result<Answer, End> {
         let request = request.into_http(token).map_err(|error| refused(&error, Retry::Never))?;
-        let request =
-            reqwest::Request::try_from(request).map_err(|error| refused(&Redacted(error), Retry::Never))?;
+        let request = reqwest::Request::try_from(request).map_err(|error| refused(&Redacted(error), Retry::Never))?;
         let failed = |error| failed(error, again);
         let mut response = self.means.http.execute(request).await.map_err(failed)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use hoopoe_channels::settings::Settings;
-use hoopoe_channels::{ApiRequest, Outcome, Sender, telegram, wecom};
+use hoopoe_channels::{ApiRequest, Outcome, Platform, Sender, telegram, with_platform};
 use hoopoe_keyring::{Purpose, Vault};
 use hoopoe_message::{BotId, Channel};
 use secrecy::ExposeSecret;
@@ -23,18 +23,8 @@ const MAX_SETTINGS: u64 = 64 * 1024;
 pub(crate) enum ChannelCommand {
     /// Store a bot's settings and print its webhook URL and what is left to do in the platform's console.
     ///
-    /// The settings are read from standard input as one JSON object:
-    ///
-    ///   telegram  {"bot_token", "secret_token"} and optionally "bot_username", "api_base"
-    ///   wecom     {"corp_id", "agent_id", "secret", "token", "encoding_aes_key"} and optionally "token_url", "api_base"
-    ///   webchat   nothing: its signing key is made here
-    #[command(
-        verbatim_doc_comment,
-        after_help = "Examples:\n  \
-        hoopoe channel add telegram --set-webhook < telegram.json\n  \
-        hoopoe channel add wecom --bot support --stack hoopoe --profile shop < wecom.json\n  \
-        hoopoe channel add webchat --stack hoopoe"
-    )]
+    /// The settings are read from standard input as one JSON object.
+    #[command(after_help = settings_help())]
     Add(Add),
     /// List the connected bots with their webhook URLs; never a secret.
     List,
@@ -45,7 +35,7 @@ pub(crate) enum ChannelCommand {
 /// Which bot.
 #[derive(Args)]
 pub(crate) struct Named {
-    /// The platform: telegram, wecom or webchat.
+    /// The platform.
     channel: Channel,
     /// The bot's name in URLs and lists.
     #[arg(long, default_value_t)]
@@ -99,19 +89,19 @@ impl Add {
         if self.set_webhook && *channel != Channel::Telegram {
             bail!("--set-webhook is for telegram; {channel} is told its URL in its console");
         }
-        let steps = match channel {
-            Channel::Telegram => {
-                let mut settings: telegram::Settings = self.settings()?;
-                if self.set_webhook {
-                    connect_telegram(&mut settings, &url).await?;
+        let steps = if self.set_webhook {
+            let mut settings = self.settings::<telegram::Telegram>()?;
+            connect_telegram(&mut settings, &url).await?;
+            self.store::<telegram::Telegram>(stack, &settings, &url).await?
+        } else {
+            with_platform!(
+                channel,
+                P => self.store::<P>(stack, &self.settings::<P>()?, &url).await?,
+                webchat => {
+                    add_webchat(stack, bot).await?;
+                    format!("1. Open {url}\n")
                 }
-                self.store(stack, &settings, &url).await?
-            }
-            Channel::Wecom => self.store(stack, &self.settings::<wecom::Settings>()?, &url).await?,
-            Channel::Webchat => {
-                add_webchat(stack, bot).await?;
-                format!("1. Open {url}\n")
-            }
+            )
         };
         if global.json {
             output::json(&json!({"channel": channel, "bot": bot, "webhook": url, "steps": steps}))
@@ -121,8 +111,8 @@ impl Add {
     }
 
     /// The settings on standard input, with what the options say.
-    fn settings<S: Settings>(&self) -> anyhow::Result<S> {
-        let channel = S::CHANNEL;
+    fn settings<P: Platform>(&self) -> anyhow::Result<P::Settings> {
+        let channel = P::CHANNEL;
         let mut input = std::io::stdin().lock();
         if input.is_terminal() {
             eprintln!("Paste the settings of {channel} as one JSON object, then press Ctrl-D:");
@@ -136,14 +126,20 @@ impl Add {
             fields.insert("api_base".into(), base.as_str().into());
             json = serde_json::to_string(&fields)?;
         }
-        S::parse(&json).with_context(|| format!("nothing was stored: the settings of {channel} are not accepted"))
+        P::Settings::parse(&json)
+            .with_context(|| format!("nothing was stored: the settings of {channel} are not accepted"))
     }
 
-    async fn store<S: Settings>(&self, stack: &stack::Stack, settings: &S, url: &str) -> anyhow::Result<String> {
+    async fn store<P: Platform>(
+        &self,
+        stack: &stack::Stack,
+        settings: &P::Settings,
+        url: &str,
+    ) -> anyhow::Result<String> {
         let (vault, keys) = (vault(stack)?, settings.keys());
         // What sends first: a webhook that verifies already must be able to reply.
         for (purpose, secret) in [(Purpose::Send, &keys.send), (Purpose::Webhook, &keys.webhook)] {
-            vault.store(S::CHANNEL, &self.named.bot, purpose, secret.expose_secret().as_bytes()).await?;
+            vault.store(P::CHANNEL, &self.named.bot, purpose, secret.expose_secret().as_bytes()).await?;
         }
         Ok(settings.console_steps(url))
     }
@@ -172,6 +168,22 @@ pub(crate) async fn is_connected(stack: &stack::Stack, channel: Channel, bot: &B
     Ok(stored.iter().any(|stored| stored.channel == channel && stored.bot == *bot))
 }
 
+/// What `channel add --help` says of each platform.
+fn settings_help() -> String {
+    let mut help = "Settings:\n".to_owned();
+    for channel in Channel::ALL {
+        let fields =
+            with_platform!(channel, P => <P as Platform>::Settings::FIELDS, webchat => "none: its signing key is made here");
+        help.push_str(&format!("  {channel:<10} {fields}\n"));
+    }
+    help.push_str(
+        "\nExamples:\n  hoopoe channel add telegram --set-webhook < telegram.json\n  \
+         hoopoe channel add wecom --bot support --stack hoopoe --profile shop < wecom.json\n  \
+         hoopoe channel add webchat --stack hoopoe",
+    );
+    help
+}
+
 async fn connect_telegram(settings: &mut telegram::Settings, url: &str) -> anyhow::Result<()> {
     let http = stack::http_client()?;
     let refused = |what: &str, outcome: Outcome| match outcome {
@@ -198,7 +210,7 @@ async fn call(
     http: &reqwest::Client,
     request: ApiRequest,
 ) -> anyhow::Result<(reqwest::StatusCode, reqwest::header::HeaderMap, Vec<u8>)> {
-    let request = reqwest::Request::try_from(request.into_http()).map_err(reqwest::Error::without_url)?;
+    let request = reqwest::Request::try_from(request.into_http(None)?).map_err(reqwest::Error::without_url)?;
     let answered = async {
         let response = http.execute(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());

@@ -188,7 +188,9 @@ impl Tokens {
             .send()
             .await;
         match locked {
-            Ok(output) => Ok(Lock::Taken { generation: Stored::read(output.attributes.unwrap_or_default()).generation }),
+            Ok(output) => {
+                Ok(Lock::Taken { generation: Stored::read(output.attributes.unwrap_or_default()).generation })
+            }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(Lock::Not(Stored::read(failed.item().cloned().unwrap_or_default())))

@@ -6,6 +6,7 @@ use hoopoe_message::Language;
 
 use crate::check::{Finding, Severity, check};
 use crate::index::{Index, Intent};
+use crate::neighbours::Neighbours;
 use crate::pack::{Lined, Pack, Translated};
 use crate::train::train;
 use crate::vectors::matrix;
@@ -57,6 +58,8 @@ pub fn build(pack: &Pack, encoded: Encoded<'_>) -> Result<Vec<u8>, BuildError> {
         .collect();
     wordings.sort();
     wordings.dedup();
+    // The background is the last class.
+    let labels: Vec<usize> = pack.examples().map(|example| example.intent.unwrap_or(pack.intents.len())).collect();
     let mismatch = || BuildError::Vectors { texts: pack.examples().count(), numbers: encoded.vectors.len() };
     let index = Index {
         name: settings.name.value.clone(),
@@ -78,17 +81,11 @@ pub fn build(pack: &Pack, encoded: Encoded<'_>) -> Result<Vec<u8>, BuildError> {
             })
             .collect(),
         wordings,
-        topics: topics(pack, encoded.vectors).ok_or_else(mismatch)?.tempered(pack.thresholds().temperature),
+        topics: train(encoded.vectors, &labels, pack.intents.len() + 1).ok_or_else(mismatch)?,
+        examples: Neighbours::new(encoded.vectors, &labels, pack.intents.len() + 1).ok_or_else(mismatch)?,
         tongues: tongues(pack, encoded.vectors).ok_or_else(mismatch)?,
     };
     Ok(index.validated().expect("a pack without errors gives a valid index").encode())
-}
-
-/// Tells the intents, and the background as the last class, apart.
-fn topics(pack: &Pack, vectors: &[f32]) -> Option<Classifier> {
-    let background = pack.intents.len();
-    let labels: Vec<usize> = pack.examples().map(|example| example.intent.unwrap_or(background)).collect();
-    train(vectors, &labels, background + 1)
 }
 
 /// Tells the pack's languages apart, by what is written in them.

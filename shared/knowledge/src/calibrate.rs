@@ -12,6 +12,7 @@ use ndarray::Axis;
 
 use crate::Thresholds;
 use crate::evaluate::share;
+use crate::neighbours::{self, Neighbours};
 use crate::pack::{Pack, SETTINGS};
 use crate::ranking::{Outcome, Ranking};
 use crate::train::train;
@@ -41,11 +42,14 @@ pub fn calibrate(pack: &Pack, vectors: &[f32]) -> Option<Thresholds> {
         let (held_out, seen): (Vec<usize>, Vec<usize>) = (0..labels.len()).partition(|&nth| folds[nth] == fold);
         let seen_labels: Vec<usize> = seen.iter().map(|&nth| labels[nth]).collect();
         let seen = vectors.select(Axis(0), &seen);
-        let classifier = train(seen.as_slice().expect("a selection is contiguous"), &seen_labels, background + 1)?;
+        let seen = seen.as_slice().expect("a selection is contiguous");
+        let classifier = train(seen, &seen_labels, background + 1)?;
+        let examples = Neighbours::new(seen, &seen_labels, background + 1)?;
         judged.extend(held_out.into_iter().map(|nth| {
             let vector = vectors.row(nth);
             let vector = vector.as_slice().expect("the rows of a slice are contiguous");
-            (labels[nth], classifier.scores(vector).collect())
+            let scores = classifier.scores(vector).zip(examples.nearest(vector));
+            (labels[nth], scores.map(|(score, nearest)| score + neighbours::WEIGHT * nearest).collect())
         }));
     }
 

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use hoopoe_message::Language;
 use serde::{Deserialize, Serialize};
 
+use crate::neighbours::Neighbours;
 use crate::ranking::MAX_SUGGESTIONS;
 use crate::{Classifier, TextName, Thresholds, Validity};
 
@@ -21,7 +22,7 @@ const MAGIC: [u8; 8] = *b"HOOPOEKN";
 const HEADER: usize = 16;
 
 /// Raised whenever the same pack gives another index: the layout, or how it is trained.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The largest file that is read.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
@@ -45,6 +46,8 @@ pub(crate) struct Index {
     pub(crate) wordings: Vec<(String, u32)>,
     /// A class for each intent, and one for the background.
     pub(crate) topics: Classifier,
+    /// The examples of the same classes.
+    pub(crate) examples: Neighbours,
     /// A class for each language.
     pub(crate) tongues: Classifier,
 }
@@ -155,9 +158,12 @@ impl Index {
             && wordings.iter().all(|&(_, intent)| exists(intent))
             && wordings.is_sorted_by(|(a, _), (b, _)| a < b)
             && self.topics.classes() == intents.len() + 1
+            && self.examples.classes() == self.topics.classes()
             && self.tongues.classes() == self.languages.len()
-            && self.topics.dimension() == self.tongues.dimension();
+            && self.topics.dimension() == self.tongues.dimension()
+            && self.topics.dimension() == self.examples.dimension();
         self.topics = self.topics.validated()?;
+        self.examples = self.examples.validated()?;
         self.tongues = self.tongues.validated()?;
         fits.then_some(self)
     }

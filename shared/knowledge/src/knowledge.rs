@@ -6,6 +6,7 @@ use std::path::Path;
 use hoopoe_message::Language;
 
 use crate::index::{Index, Intent, LoadError};
+use crate::neighbours;
 use crate::ranking::{Outcome, Ranking};
 use crate::{Date, TextName, script, wording};
 
@@ -142,7 +143,10 @@ impl Knowledge {
         if let Some(intent) = self.worded(text).filter(|&intent| may_answer(intent)) {
             return self.answer(intent, language, today, 1.0);
         }
-        let ranking = Ranking::of(self.index.topics.scores(embedding), may_answer);
+        let scores = self.index.topics.scores(embedding).zip(self.index.examples.nearest(embedding));
+        let temperature = self.index.thresholds.temperature;
+        let scores = scores.map(|(score, nearest)| (score + neighbours::WEIGHT * nearest) / temperature);
+        let ranking = Ranking::of(scores, may_answer);
         match (self.index.thresholds.outcome(&ranking), ranking.nearest()) {
             (Outcome::Answer, [first, ..]) => self.answer(first.intent, language, today, first.probability),
             (Outcome::Suggest, nearest) => {
@@ -193,6 +197,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::neighbours::Neighbours;
     use crate::{Classifier, Thresholds, Validity};
 
     fn language(code: &str) -> Language {
@@ -238,6 +243,8 @@ pub(crate) mod tests {
             intents: intents.collect(),
             wordings,
             topics: Classifier::new(6, weights, vec![0.0; 6]).expect("they fit"),
+            // One example for all, so that it tells nothing.
+            examples: Neighbours::new(&[1.0; 36], &[0, 1, 2, 3, 4, 5], 6).expect("they fit"),
             // Spanish is what points along the sixth axis, English what does not.
             tongues: Classifier::new(6, [vec![0.0; 17], vec![2.0]].concat(), vec![0.0, 1.0, 0.0]).expect("they fit"),
         }

@@ -5,6 +5,7 @@
 //! | [`knowledge`] | [`Knowledge`]: a loaded index; [`Decision`]: what to say to an encoded question |
 //! | [`ranking`] | [`Ranking`]: the nearest intents; [`Thresholds`]: what their probabilities allow |
 //! | [`classifier`] | [`Classifier`]: embedding in, a score for each intent out |
+//! | `neighbours` | how near an embedding comes to the examples of each intent |
 //! | [`index`] | the file format of `knowledge.idx` |
 //! | [`texts`] | [`TextName`]: what the bot says of itself |
 //! | [`date`], [`validity`] | the days on which an intent is answered |
@@ -31,8 +32,8 @@
 //! # How a question is answered
 //!
 //! 1. The very words of a title or an utterance, case, spaces and punctuation aside, are answered.
-//! 2. Otherwise a linear classifier, trained when the index is built, gives each intent a probability, and one to the
-//!    background, which stands for everything the pack does not answer.
+//! 2. Otherwise each intent gets a probability, and so does the background, which stands for everything the pack does
+//!    not answer: from the score of a linear classifier, trained when the index is built, and from the nearest example.
 //! 3. The first intent is answered when its probability reaches `answer` and leads the second by `margin`. Otherwise
 //!    the three nearest are offered when together they reach `suggest`. Otherwise the bot says its fallback.
 //!
@@ -124,6 +125,7 @@ pub mod date;
 pub mod evaluate;
 pub mod index;
 pub mod knowledge;
+mod neighbours;
 #[cfg(feature = "pack")]
 pub mod pack;
 pub mod ranking;

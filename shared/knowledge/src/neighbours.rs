@@ -1,0 +1,157 @@
+//! How near a question comes to the examples of each class.
+//!
+//! A linear classifier tells intents apart, but knows little of what lies outside of all of them: a question about
+//! nothing in the pack still falls on some side of every border. Whether an example of the intent says nearly the same
+//! is what tells. On the shop pack's blind questions, with 2 % of those out of scope answered, the classifier alone
+//! answers 94 % of those in scope, the nearest example alone 72 %, and both together ([`Self`](Neighbours)) 99 %.
+
+use serde::{Deserialize, Serialize};
+
+/// What the cosine of the nearest example counts for, beside the classifier's score.
+///
+/// Chosen on the shop pack, where everything from 40 to 100 is about as good.
+pub(crate) const WEIGHT: f32 = 60.0;
+
+/// The examples' unit vectors, in bytes: near enough, and a quarter of the memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Neighbours {
+    dimension: usize,
+    /// Class after class, example after example, `dimension` signed bytes each.
+    #[serde(with = "serde_bytes")]
+    values: Vec<u8>,
+    /// What a byte of an example is worth, for each example.
+    scales: Vec<f32>,
+    /// Where the examples of each class end.
+    ends: Vec<usize>,
+}
+
+impl Neighbours {
+    /// From labelled vectors, one after the other. `None` where the lengths do not fit together, or a class has no
+    /// example.
+    #[cfg(any(feature = "pack", test))]
+    pub(crate) fn new(vectors: &[f32], labels: &[usize], classes: usize) -> Option<Self> {
+        let dimension = vectors.len().checked_div(labels.len())?;
+        let mut neighbours = Self { dimension, values: Vec::new(), scales: Vec::new(), ends: Vec::new() };
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.sort_by_key(|&nth| labels[nth]);
+        for nth in order {
+            let vector = &vectors[nth * dimension..][..dimension];
+            let scale = greatest(vector) / 127.0;
+            neighbours.values.extend(vector.iter().map(|number| byte(number / scale)));
+            neighbours.scales.push(scale);
+        }
+        let mut end = 0;
+        for class in 0..classes {
+            end += labels.iter().filter(|&&label| label == class).count();
+            neighbours.ends.push(end);
+        }
+        neighbours.validated()
+    }
+
+    /// Itself, where it could have come from [`Self::new`].
+    pub(crate) fn validated(self) -> Option<Self> {
+        let examples = self.scales.len();
+        let fits = self.dimension > 0
+            && examples.checked_mul(self.dimension) == Some(self.values.len())
+            && self.ends.first().is_some_and(|&end| end > 0)
+            && self.ends.is_sorted_by(|a, b| a < b)
+            && self.ends.last() == Some(&examples)
+            && self.scales.iter().all(|scale| scale.is_finite());
+        fits.then_some(self)
+    }
+
+    /// The numbers of a vector.
+    pub(crate) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The number of classes.
+    pub(crate) fn classes(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// For each class the cosine between the embedding and its nearest example.
+    ///
+    /// # Panics
+    /// When the embedding is not of this [`Self::dimension`].
+    pub(crate) fn nearest(&self, embedding: &[f32]) -> impl ExactSizeIterator<Item = f32> {
+        assert_eq!(embedding.len(), self.dimension, "an embedding is of the model that the index was built with");
+        // In 15 bits, so that whole products of bytes are summed, which processors do many at a time.
+        let scale = greatest(embedding).max(f32::MIN_POSITIVE) / 32_767.0;
+        #[expect(clippy::cast_possible_truncation, reason = "the scale keeps it within 15 bits")]
+        let question: Vec<i16> = embedding.iter().map(|number| (number / scale).round() as i16).collect();
+        (0..self.ends.len()).map(move |class| {
+            let start = class.checked_sub(1).map_or(0, |before| self.ends[before]);
+            let end = self.ends[class];
+            let examples = self.values[start * self.dimension..end * self.dimension].chunks_exact(self.dimension);
+            let cosines = examples.zip(&self.scales[start..end]).map(|(example, example_scale)| {
+                #[expect(clippy::cast_precision_loss, reason = "a cosine to seven digits is enough")]
+                let product = dot(example, &question) as f32;
+                product * example_scale * scale
+            });
+            cosines.fold(f32::NEG_INFINITY, f32::max)
+        })
+    }
+}
+
+/// At most 2^7 x 2^15 a product: 2^9 of them fit into 32 bits, and longer vectors are summed by parts.
+fn dot(example: &[u8], question: &[i16]) -> i64 {
+    const PART: usize = 256;
+    let parts = example.chunks(PART).zip(question.chunks(PART));
+    let sum = |(example, question): (&[u8], &[i16])| -> i32 {
+        example.iter().zip(question).map(|(&a, &b)| i32::from(a.cast_signed()) * i32::from(b)).sum()
+    };
+    parts.map(|part| i64::from(sum(part))).sum()
+}
+
+fn greatest(vector: &[f32]) -> f32 {
+    vector.iter().fold(0.0, |most: f32, number| most.max(number.abs()))
+}
+
+#[cfg(any(feature = "pack", test))]
+fn byte(number: f32) -> u8 {
+    #[expect(clippy::cast_possible_truncation, reason = "the scale keeps it within a byte; no number becomes 0")]
+    let signed = number.round() as i8;
+    signed.cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_nearest_example_of_each_class_counts() {
+        let vectors = [1.0, 0.0, 0.0, 1.0, 0.6, 0.8, -1.0, 0.0];
+        let neighbours = Neighbours::new(&vectors, &[1, 0, 1, 0], 2).expect("they fit");
+        let nearest: Vec<f32> = neighbours.nearest(&[0.6, 0.8]).collect();
+        assert!((nearest[0] - 0.8).abs() < 0.01 && (nearest[1] - 1.0).abs() < 0.01, "{nearest:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        assert!(Neighbours::new(&[], &[], 0).is_none());
+        assert!(Neighbours::new(&[1.0, 0.0], &[0], 2).is_none(), "a class without an example");
+        let whole = Neighbours::new(&[1.0, 0.0], &[0], 1).expect("they fit");
+        assert!(Neighbours { ends: vec![2], ..whole.clone() }.validated().is_none());
+        assert!(Neighbours { dimension: 1, ..whole.clone() }.validated().is_none());
+        assert!(Neighbours { scales: vec![f32::NAN], ..whole }.validated().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn cosines_are_those_of_the_vectors(seed in prop::collection::vec(-1.0..1.0_f32, 3 * 300), extreme: bool) {
+            let unit = |vector: &[f32]| -> Vec<f32> {
+                let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-3);
+                vector.iter().map(|number| if extreme { number.signum() / 300_f32.sqrt() } else { number / length }).collect()
+            };
+            let [a, b, question] = [0, 1, 2].map(|nth| unit(&seed[nth * 300..][..300]));
+            let neighbours = Neighbours::new(&[a.clone(), b.clone()].concat(), &[0, 1], 2).expect("they fit");
+            for (found, example) in neighbours.nearest(&question).zip([a, b]) {
+                let exact: f32 = example.iter().zip(&question).map(|(a, b)| a * b).sum();
+                prop_assert!((found - exact).abs() < 0.01, "{found} {exact}");
+            }
+        }
+    }
+}

@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-FUNCTIONS := telegram wecom webchat inference deliver
+FUNCTIONS := wecom wechat dingtalk feishu qq telegram slack discord whatsapp messenger line teams \
+	webchat inference deliver
 # The local stack runs what the tests run: one build for both.
 HOOPOE := target/debug/hoopoe
 STATE ?= target/local
@@ -106,9 +107,19 @@ define collect
 	cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
 endef
 
-.PHONY: build-TelegramFunction build-WecomFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction
-build-TelegramFunction: ; $(call collect,telegram)
+.PHONY: build-WecomFunction build-WechatFunction build-DingtalkFunction build-FeishuFunction build-QqFunction build-TelegramFunction build-SlackFunction build-DiscordFunction build-WhatsappFunction build-MessengerFunction build-LineFunction build-TeamsFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction
 build-WecomFunction: ; $(call collect,wecom)
+build-WechatFunction: ; $(call collect,wechat)
+build-DingtalkFunction: ; $(call collect,dingtalk)
+build-FeishuFunction: ; $(call collect,feishu)
+build-QqFunction: ; $(call collect,qq)
+build-TelegramFunction: ; $(call collect,telegram)
+build-SlackFunction: ; $(call collect,slack)
+build-DiscordFunction: ; $(call collect,discord)
+build-WhatsappFunction: ; $(call collect,whatsapp)
+build-MessengerFunction: ; $(call collect,messenger)
+build-LineFunction: ; $(call collect,line)
+build-TeamsFunction: ; $(call collect,teams)
 build-WebchatFunction: ; $(call collect,webchat)
 build-DeliverFunction: ; $(call collect,deliver)
 build-InferenceFunction:

@@ -73,7 +73,7 @@ impl Backend for Aws {
     }
 
     async fn accept(&self, bot: &BotId, message: Incoming) -> Result<Accepted, BackendError> {
-        Ok(self.intake.accept(bot, message).await?)
+        Ok(self.intake.accept(bot, message).await?.accepted)
     }
 
     async fn put_question(

@@ -13,6 +13,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::progress::Step;
+use crate::selftest::Selftest;
 use crate::{Global, output, stack};
 
 /// The most that is read from standard input.
@@ -26,6 +27,7 @@ pub(crate) enum ChannelCommand {
     /// The settings are read from standard input as one JSON object.
     #[command(after_help = settings_help())]
     Add(Add),
+    Selftest(Selftest),
     /// List the connected bots with their webhook URLs; never a secret.
     List,
     /// Remove a bot's secrets. Running functions may use them for five more minutes.
@@ -65,6 +67,7 @@ impl ChannelCommand {
         let stack = stack::Stack::find(global).await?;
         match self {
             Self::Add(add) => add.run(&stack, global).await,
+            Self::Selftest(selftest) => selftest.run(&stack, global).await,
             Self::List => list(&stack, global).await,
             Self::Remove(Named { channel, bot }) => {
                 if vault(&stack)?.remove(channel, &bot).await? == 0 {
@@ -172,8 +175,7 @@ pub(crate) async fn is_connected(stack: &stack::Stack, channel: Channel, bot: &B
 fn settings_help() -> String {
     let mut help = "Settings:\n".to_owned();
     for channel in Channel::ALL {
-        let fields =
-            with_platform!(channel, P => <P as Platform>::Settings::FIELDS, webchat => "none: its signing key is made here");
+        let fields = with_platform!(channel, P => <P as Platform>::Settings::FIELDS, webchat => "none: its signing key is made here");
         help.push_str(&format!("  {channel:<10} {fields}\n"));
     }
     help.push_str(
@@ -243,6 +245,11 @@ async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
     }
 }
 
-fn vault(stack: &stack::Stack) -> anyhow::Result<Vault> {
+/// The stack's secrets.
+///
+/// # Errors
+///
+/// When an older template deployed the stack.
+pub(crate) fn vault(stack: &stack::Stack) -> anyhow::Result<Vault> {
     Ok(Vault::new(stack.config(), stack.output("KeysTableName")?.to_owned(), stack.output("KeyAlias")?.to_owned()))
 }

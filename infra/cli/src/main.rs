@@ -7,6 +7,7 @@
 //! | [`logs`] | `logs`: what the functions say |
 //! | [`chat`] | `chat`, `ask`: talking with the bot |
 //! | [`channel`] | `channel add`, `list`, `remove`: bots on platforms |
+//! | [`selftest`] | `channel selftest`: a signed sample through the local stack |
 //! | [`dlq`] | `dlq list`, `dlq redrive`: messages that could not be handled |
 //! | [`knowledge`] | `knowledge build`, `check`, `eval`: what the bot knows |
 //! | [`model`] | `model build`, `info`, `eval`, `bench` |
@@ -30,6 +31,7 @@ mod model;
 mod output;
 mod progress;
 mod python;
+mod selftest;
 mod stack;
 mod status;
 

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use hoopoe_aws::{Environment, client};
-use hoopoe_channels::{Platform, Request as ChannelRequest, Webhook};
+use hoopoe_aws::{Environment, SdkConfig, client};
+use hoopoe_channels::{
+    PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
+};
 use hoopoe_keyring::{Keyring, KeyringError, Purpose};
 use hoopoe_message::{BotId, Timestamp};
 use hoopoe_telemetry::count;
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
-use crate::{Intake, answer};
+use crate::{Intake, Taken, answer};
 
 /// The largest body read before it is verified. Platforms send a few kilobytes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -18,18 +20,66 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// The most messages taken in from one request. Platforms send one, or a few at a time.
 const MAX_MESSAGES: usize = 32;
 
+/// What a few platforms need around their [`Webhook`], which itself does no I/O.
+pub trait Extension<W: Webhook>: Send + Sync + 'static {
+    /// The keys that the platform publishes at `url` ([`Webhook::published_keys`]); `anew` where a request came that is
+    /// signed with none of those last given.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be had.
+    fn published(
+        &self,
+        _url: &str,
+        _anew: bool,
+    ) -> impl Future<Output = Result<Arc<[PublishedKey]>, UnpublishedError>> + Send {
+        async { Ok(Arc::from([])) }
+    }
+
+    /// The answer to a request whose messages stand in the queue. By default at once what the platform expects.
+    fn answer(
+        &self,
+        _keys: &W::Keys,
+        _taken: &[Taken],
+        answer: ChannelResponse,
+    ) -> impl Future<Output = ChannelResponse> + Send {
+        async { answer }
+    }
+}
+
+/// For platforms that need nothing.
+struct Plain;
+
+impl<W: Webhook> Extension<W> for Plain {}
+
+/// The platform's published keys cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("the keys that the platform publishes cannot be had: {0}")]
+pub struct UnpublishedError(pub String);
+
 /// Runs the webhook function of a platform until Lambda ends it.
 ///
 /// # Errors
 ///
 /// When the environment is not as `template.yaml` makes it: the sentence says what is missing.
 pub async fn run<W: Webhook + 'static>() -> Result<(), Error> {
+    run_with::<W, _>(|_, _| Ok(Plain)).await
+}
+
+/// As [`run`], with what `extend` makes of the environment.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
+    extend: impl FnOnce(Environment, &SdkConfig) -> Result<E, Error>,
+) -> Result<(), Error> {
     hoopoe_telemetry::init();
     let environment = Environment;
     let config = client::config(environment)?;
     let keyring = Keyring::new(&config, environment.required("KEYS_TABLE")?, W::CHANNEL, Purpose::Webhook);
     let intake = Intake::new(W::CHANNEL, environment, &config)?;
-    let handler = Arc::new(Handler::<W> { keyring, intake });
+    let handler = Arc::new(Handler { keyring, intake, extension: extend(environment, &config)? });
     lambda_http::run(service_fn(move |request: Request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Error>(handler.handle(&request).await) }
@@ -37,12 +87,13 @@ pub async fn run<W: Webhook + 'static>() -> Result<(), Error> {
     .await
 }
 
-struct Handler<W: Webhook> {
+struct Handler<W: Webhook, E> {
     keyring: Keyring<W::Keys>,
     intake: Intake,
+    extension: E,
 }
 
-impl<W: Webhook> Handler<W> {
+impl<W: Webhook, E: Extension<W>> Handler<W, E> {
     async fn handle(&self, request: &Request) -> Response<Body> {
         match self.receive(request).await {
             Ok(response) => response,
@@ -65,21 +116,38 @@ impl<W: Webhook> Handler<W> {
             query: request.uri().query().unwrap_or_default(),
             headers: request.headers(),
             body,
+            published: &[],
         };
-        let received = W::receive(&keys, &request, Timestamp::now())?;
+        let received = self.read(&keys, request).await?;
         if received.messages.len() > MAX_MESSAGES {
             return Err(Fault::TooLarge);
         }
         let channel = ("Channel", W::CHANNEL.as_str());
         // One after the other: two messages of one conversation keep their order.
+        let mut taken = Vec::with_capacity(received.messages.len());
         for message in received.messages {
-            let accepted = self.intake.accept(&bot, message).await?;
-            count(if accepted.duplicate { "Duplicates" } else { "Received" }, 1, channel);
+            let message = self.intake.accept(&bot, message).await?;
+            count(if message.accepted.duplicate { "Duplicates" } else { "Received" }, 1, channel);
+            taken.push(message);
         }
         if received.ignored > 0 {
             count("Ignored", received.ignored as u64, channel);
         }
-        Ok(answer::from_channel(received.answer))
+        Ok(answer::from_channel(self.extension.answer(&keys, &taken, received.answer).await))
+    }
+
+    /// Verifies and reads the request, with the platform's published keys where it signs with such.
+    async fn read(&self, keys: &W::Keys, request: ChannelRequest<'_>) -> Result<Received, Fault> {
+        let now = Timestamp::now();
+        let Some(url) = W::published_keys(keys) else { return Ok(W::receive(keys, &request, now)?) };
+        let published = self.extension.published(url, false).await?;
+        match W::receive(keys, &ChannelRequest { published: &published, ..request }, now) {
+            Err(Refusal::UnknownKey) => {
+                let published = self.extension.published(url, true).await?;
+                Ok(W::receive(keys, &ChannelRequest { published: &published, ..request }, now)?)
+            }
+            received => Ok(received?),
+        }
     }
 }
 
@@ -101,6 +169,8 @@ enum Fault {
     Keys(#[from] KeyringError),
     #[error(transparent)]
     Intake(#[from] crate::IntakeError),
+    #[error(transparent)]
+    Unpublished(#[from] UnpublishedError),
 }
 
 impl Fault {
@@ -114,7 +184,7 @@ impl Fault {
             Self::Keys(KeyringError::Missing { .. }) => {
                 (StatusCode::NOT_FOUND, "not_found", "this bot is not connected".to_owned())
             }
-            Self::Keys(_) | Self::Intake(_) => {
+            Self::Keys(_) | Self::Intake(_) | Self::Unpublished(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "try again later".to_owned())
             }
         };

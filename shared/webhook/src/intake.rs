@@ -25,6 +25,17 @@ pub struct Accepted {
     pub duplicate: bool,
 }
 
+/// A message that was taken in.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Whose it is.
+    pub conversation: Conversation,
+    /// Where its reply has to go.
+    pub address: String,
+    /// Its place in the conversation.
+    pub accepted: Accepted,
+}
+
 /// A message could not be taken in: the platform must send it again.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -59,7 +70,7 @@ impl Intake {
     /// # Errors
     ///
     /// When it is not certain that the message stands in the queue.
-    pub async fn accept(&self, bot: &BotId, incoming: Incoming) -> Result<Accepted, IntakeError> {
+    pub async fn accept(&self, bot: &BotId, incoming: Incoming) -> Result<Taken, IntakeError> {
         if incoming.chat.len() > Conversation::MAX_CHAT_BYTES {
             return Err(IntakeError::Chat);
         }
@@ -76,6 +87,7 @@ impl Intake {
             content: incoming.content,
         };
         self.inbound.send(&message.conversation, &message).await?;
-        Ok(Accepted { number: claim.number, received_at, duplicate: claim.duplicate })
+        let accepted = Accepted { number: claim.number, received_at, duplicate: claim.duplicate };
+        Ok(Taken { conversation: message.conversation, address: message.address, accepted })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`handler`] | [`run`]: the whole of a webhook function. Verify, parse, take in, acknowledge |
+//! | [`handler`] | [`run`]: the whole of a webhook function. Verify, parse, take in, acknowledge; [`Extension`] for more |
 //! | [`intake`] | [`Intake`]: claim a message, give it its number, queue it |
 //! | [`answer`] | the HTTP answers, and the short JSON of a refusal |
 
@@ -10,5 +10,5 @@ pub mod answer;
 pub mod handler;
 pub mod intake;
 
-pub use handler::run;
-pub use intake::{Accepted, Intake, IntakeError};
+pub use handler::{Extension, UnpublishedError, run, run_with};
+pub use intake::{Accepted, Intake, IntakeError, Taken};

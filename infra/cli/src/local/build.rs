@@ -8,7 +8,23 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 /// The functions of `template.yaml`, which are packages of the workspace.
-const FUNCTIONS: [&str; 5] = ["telegram", "wecom", "webchat", "inference", "deliver"];
+const FUNCTIONS: [&str; 15] = [
+    "wecom",
+    "wechat",
+    "dingtalk",
+    "feishu",
+    "qq",
+    "telegram",
+    "slack",
+    "discord",
+    "whatsapp",
+    "messenger",
+    "line",
+    "teams",
+    "webchat",
+    "inference",
+    "deliver",
+];
 const BINARIES: &str = "target/debug";
 const MODEL: &str = "target/model/current";
 const INDEX: &str = "target/knowledge/shop.idx";

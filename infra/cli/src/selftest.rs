@@ -1,0 +1,191 @@
+//! `hoopoe channel selftest`: a signed sample through the local stack, and what the platform would have received.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use http_body_util::{BodyExt, Full, Limited};
+use hoopoe_channels::counterpart::{Counterpart, Shown};
+use hoopoe_channels::settings::Settings;
+use hoopoe_channels::with_platform;
+use hoopoe_keyring::{Purpose, Vault};
+use hoopoe_message::{BotId, Channel, Timestamp};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
+
+use crate::progress::Step;
+use crate::stack::{self, Stack};
+use crate::{Global, channel, output};
+
+/// How long the reply may take; the emulator looks into its queues about once a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The largest request that the stand-in reads.
+const MAX_REQUEST: usize = 1024 * 1024;
+
+/// Send a signed sample through the local stack, and show what the platform would have received.
+///
+/// An invented bot is connected for the time of the test, with a stand-in for the platform's API on this machine. What
+/// the platform would post is signed as it signs, goes to the bot's webhook, through the queues and functions, and the
+/// reply is caught by the stand-in. No account on the platform is needed and nothing leaves this machine.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  hoopoe channel selftest slack\n  hoopoe channel selftest wecom --text 忘记密码怎么办\n  \
+                        hoopoe channel selftest all")]
+pub(crate) struct Selftest {
+    /// The platform, or all.
+    #[arg(value_name = "CHANNEL|all")]
+    channel: String,
+    /// What a person says to the bot.
+    #[arg(long, default_value = "where is my parcel")]
+    text: String,
+}
+
+impl Selftest {
+    /// Runs the command.
+    ///
+    /// # Errors
+    ///
+    /// When the stack does not accept the sample, or no reply comes.
+    pub(crate) async fn run(self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
+        ensure!(global.stack.is_none(), "a self-test is for the local stack: one on AWS cannot reach this machine");
+        let channels = match self.channel.as_str() {
+            "all" => Channel::ALL.to_vec(),
+            name => vec![name.parse()?],
+        };
+        let mut results = Vec::new();
+        for channel in channels {
+            let reply = with_platform!(
+                channel,
+                P => self.test::<P>(stack).await.with_context(|| format!("the self-test of {channel} failed"))?,
+                webchat => {
+                    ensure!(self.channel == "all", "the web chat has no platform behind it; `hoopoe ask` tests it");
+                    continue;
+                }
+            );
+            if global.json {
+                results.push(json!({
+                    "channel": channel,
+                    "request": reply.request,
+                    "text": reply.shown.text,
+                    "buttons": reply.shown.buttons,
+                }));
+                continue;
+            }
+            output::line(format_args!("{channel} would have received {}:\n\n{}", reply.request, reply.shown.text))?;
+            for button in &reply.shown.buttons {
+                output::line(format_args!("  [{button}]"))?;
+            }
+            output::line("")?;
+        }
+        if global.json { output::json(&results) } else { Ok(()) }
+    }
+
+    async fn test<P: Counterpart + 'static>(&self, stack: &Stack) -> anyhow::Result<Reply> {
+        let step = Step::start(P::CHANNEL.as_str(), "connecting an invented bot");
+        let (api_base, received) = stand_in::<P>().await?;
+        // A name of its own: functions remember the secrets of a name for minutes.
+        let mut random = [0; 6];
+        getrandom::fill(&mut random).context("the system has no random numbers")?;
+        let bot: BotId = format!("selftest-{}", hex::encode(random)).parse()?;
+        let vault = channel::vault(stack)?;
+        connect::<P>(&vault, &bot, &api_base).await?;
+        let tested = self.exchange::<P>(stack, &bot, &api_base, &received).await;
+        vault.remove(P::CHANNEL, &bot).await?;
+        let reply = tested?;
+        step.done("answered");
+        Ok(reply)
+    }
+
+    async fn exchange<P: Counterpart>(
+        &self,
+        stack: &Stack,
+        bot: &BotId,
+        api_base: &str,
+        received: &Received,
+    ) -> anyhow::Result<Reply> {
+        let posted = P::says(4711, 1, &self.text, api_base, Timestamp::now());
+        let url = stack.webhook(P::CHANNEL.as_str(), bot.as_str())?;
+        let query = posted.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let (head, body) = posted.into_parts();
+        let request = stack::http_client()?.request(head.method, format!("{url}{query}")).headers(head.headers).body(body);
+        let answer = request.send().await.context("the webhook cannot be reached")?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("the webhook answered {status}: {}", answer.text().await.unwrap_or_default());
+        }
+        let began = Instant::now();
+        loop {
+            if let Some(reply) = received.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+                return Ok(reply);
+            }
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "no reply came within {} s; `hoopoe logs` and `hoopoe dlq list` say why",
+                PATIENCE.as_secs()
+            );
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// What the platform would have received.
+struct Reply {
+    /// Method and path.
+    request: String,
+    shown: Shown,
+}
+
+type Received = Arc<Mutex<Vec<Reply>>>;
+
+async fn connect<P: Counterpart>(vault: &Vault, bot: &BotId, api_base: &str) -> anyhow::Result<()> {
+    let keys = P::Settings::parse(&P::settings(api_base).to_string())?.keys();
+    for (purpose, secret) in [(Purpose::Send, &keys.send), (Purpose::Webhook, &keys.webhook)] {
+        vault.store(P::CHANNEL, bot, purpose, secret.expose_secret().as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// Starts the stand-in for the platform's API. It ends with this command.
+async fn stand_in<P: Counterpart + 'static>() -> anyhow::Result<(String, Received)> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free for the stand-in of the platform")?;
+    let api_base = format!("http://{}", listener.local_addr()?);
+    let received = Received::default();
+    let heard = Arc::clone(&received);
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let heard = Arc::clone(&heard);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(
+                TokioIo::new(connection),
+                service_fn(move |request| answer::<P>(request, Arc::clone(&heard))),
+            ));
+        }
+    });
+    Ok((api_base, received))
+}
+
+async fn answer<P: Counterpart>(
+    request: http::Request<Incoming>,
+    heard: Received,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let name = format!("{} {}", head.method, head.uri.path());
+    let body = Limited::new(body, MAX_REQUEST).collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    let answer = P::answer(&http::Request::from_parts(head, body));
+    if let Some(shown) = answer.shown {
+        heard.lock().unwrap_or_else(PoisonError::into_inner).push(Reply { request: name, shown });
+    }
+    let mut response = http::Response::new(Full::from(answer.body.to_string()));
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    Ok(response)
+}

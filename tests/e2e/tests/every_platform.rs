@@ -1,0 +1,69 @@
+//! The same on every platform: a signed message in, the right answer out at the platform's API; what is forged, too
+//! large or repeated, is not answered.
+
+use e2e::platform::PlatformBot;
+use e2e::Stack;
+use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::with_platform;
+use hoopoe_message::Channel;
+use reqwest::StatusCode;
+
+async fn answers<P: Counterpart + Send + Sync + 'static>(stack: &Stack) {
+    let bot = PlatformBot::<P>::connect(stack).await;
+    let channel = P::CHANNEL;
+
+    let mut forged = bot.says(7, "where is my parcel");
+    forged.headers_mut().clear();
+    *forged.uri_mut() = "/".parse().expect("a path");
+    assert!(bot.post(&forged).await.is_client_error(), "{channel}: forged");
+    let mut large = bot.says(7, "where is my parcel");
+    large.body_mut().resize(70_000, b' ');
+    assert_eq!(bot.post(&large).await, StatusCode::PAYLOAD_TOO_LARGE, "{channel}: too large");
+
+    let chinese = bot.says(7, "忘记密码怎么办");
+    for _ in 0..2 {
+        assert!(bot.post(&chinese).await.is_success(), "{channel}: a duplicate is acknowledged as the original was");
+    }
+    let shown = bot.shows(1).await;
+    assert!(shown[0].text.contains("验证码"), "{channel}: {shown:?}");
+    assert!(bot.post(&bot.says(8, "where is my parcel")).await.is_success(), "{channel}");
+    let shown = bot.shows(2).await;
+    assert!(shown[1].text.contains("My orders"), "{channel}: {shown:?}");
+    assert_eq!(shown.len(), 2, "{channel}: the forged, the large and the duplicate were answered: {shown:?}");
+}
+
+macro_rules! on_each {
+    ($($test:ident: $channel:ident,)+) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                let stack = Stack::open().await;
+                with_platform!(Channel::$channel, P => answers::<P>(&stack).await, webchat => unreachable!("not a platform"));
+            }
+        )+
+
+        #[test]
+        fn none_is_missing() {
+            let mut tried = vec![$(Channel::$channel,)+ Channel::Webchat];
+            tried.sort_unstable();
+            let mut all = Channel::ALL;
+            all.sort_unstable();
+            assert_eq!(tried, all);
+        }
+    };
+}
+
+on_each! {
+    wecom: Wecom,
+    wechat: Wechat,
+    dingtalk: Dingtalk,
+    feishu: Feishu,
+    qq: Qq,
+    telegram: Telegram,
+    slack: Slack,
+    discord: Discord,
+    whatsapp: Whatsapp,
+    messenger: Messenger,
+    line: Line,
+    teams: Teams,
+}

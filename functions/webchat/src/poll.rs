@@ -51,15 +51,10 @@ pub(crate) async fn messages<B: Backend>(
     loop {
         let entries = backend.after(conversation, after, MAX_MESSAGES).await?;
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || entries.len() >= MAX_MESSAGES || entries.iter().any(is_reply) {
+        if left.is_zero() || entries.len() >= MAX_MESSAGES || entries.iter().any(Entry::is_reply) {
             return Ok(entries);
         }
         sleep(pause.min(left)).await;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
-}
-
-/// Whether the bot says it: questions stand at even places and replies at odd ones.
-pub(crate) fn is_reply(entry: &Entry) -> bool {
-    entry.seq % 2 == 1
 }

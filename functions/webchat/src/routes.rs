@@ -207,7 +207,7 @@ fn conversation(bot: &BotId, session: &SessionId) -> Conversation {
 }
 
 fn message(entry: Entry) -> Message {
-    let from = if poll::is_reply(&entry) { Speaker::Bot } else { Speaker::You };
+    let from = if entry.is_reply() { Speaker::Bot } else { Speaker::You };
     Message { seq: entry.seq, from, text: entry.text, suggestions: entry.suggestions, at: entry.at }
 }
 

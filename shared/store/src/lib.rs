@@ -5,7 +5,7 @@
 //! | [`claims`] | Claims | webhook functions | which events were seen, and each conversation's next number |
 //! | [`sessions`] | Sessions | inference | the last turns of a conversation, until it goes quiet |
 //! | [`sends`] | Sends | deliver | which replies went out, and in what order |
-//! | [`transcripts`] | Transcripts | webchat, deliver | what the web page shows |
+//! | [`transcripts`] | Transcripts | webchat, deliver, wechat | what the web page shows; replies that are fetched |
 //!
 //! Every item carries `expires_at` (epoch seconds), DynamoDB's time to live. AWS deletes expired items hours or days
 //! late, so whatever is read is compared with the clock, and so is every condition.

@@ -1,4 +1,5 @@
-//! Transcripts: what the web page shows, and where the replies for it are left.
+//! Transcripts: what the web page shows, and where replies are left that are fetched and not sent: those for the page,
+//! and those of bots that may only speak in answer to a request.
 //!
 //! Message number `n` of a conversation stands at `seq` 2n, its reply at 2n + 1, so both sides write without asking
 //! for a place, and writing the same entry twice changes nothing.
@@ -6,6 +7,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
 use hoopoe_message::{Conversation, Reply, Timestamp};
@@ -34,6 +36,14 @@ pub struct Entry {
     pub suggestions: Vec<String>,
     /// When it was written.
     pub at: Timestamp,
+}
+
+impl Entry {
+    /// Whether the bot says it: questions stand at even places and replies at odd ones.
+    #[must_use]
+    pub const fn is_reply(&self) -> bool {
+        self.seq % 2 == 1
+    }
 }
 
 impl Transcripts {
@@ -107,6 +117,75 @@ impl Transcripts {
             entries.push(entry(&item).ok_or(StoreError::Shape { operation: OPERATION, what: "an entry" })?);
         }
         Ok(entries)
+    }
+
+    /// The replies up to that of message `number` that were not taken before, in order, for the answer to the request
+    /// that brought this message. They are taken then; asked again for the same message, they are given again, because
+    /// the platform asks again when it did not hear the answer.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer, or an item is not an entry.
+    pub async fn take_replies(
+        &self,
+        conversation: &Conversation,
+        message: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Entry>, StoreError> {
+        const OPERATION: &str = "taking replies";
+        let mut items = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#conversation = :conversation AND #seq <= :last")
+            .filter_expression("#expires > :now AND (attribute_not_exists(#taken) OR #taken = :message)")
+            .expression_attribute_names("#conversation", "conversation")
+            .expression_attribute_names("#seq", "seq")
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_names("#taken", "taken_by")
+            .expression_attribute_values(":conversation", text(conversation.to_string()))
+            .expression_attribute_values(":last", number(2 * message + 1))
+            .expression_attribute_values(":now", number(now.as_secs()))
+            .expression_attribute_values(":message", number(message))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut taken = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| StoreError::call(OPERATION, &error))?;
+            let entry = entry(&item).ok_or(StoreError::Shape { operation: OPERATION, what: "an entry" })?;
+            if entry.is_reply() && self.take(conversation, entry.seq, message).await? {
+                taken.push(entry);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Marks an entry as taken for a message; whether it was not taken for another one meanwhile.
+    async fn take(&self, conversation: &Conversation, seq: u64, message: u64) -> Result<bool, StoreError> {
+        let marked = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("conversation", text(conversation.to_string()))
+            .key("seq", number(seq))
+            .update_expression("SET #taken = :message")
+            .condition_expression("attribute_exists(#seq) AND (attribute_not_exists(#taken) OR #taken = :message)")
+            .expression_attribute_names("#taken", "taken_by")
+            .expression_attribute_names("#seq", "seq")
+            .expression_attribute_values(":message", number(message))
+            .send()
+            .await;
+        match marked {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(StoreError::call("taking replies", &error)),
+        }
     }
 
     async fn put(

@@ -107,7 +107,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             return Err(Fault::TooLarge);
         }
         if !matches!(*request.method(), Method::GET | Method::POST) {
-            return Err(Fault::Refused(hoopoe_channels::Refusal::Method));
+            return Err(Fault::Refused(Refusal::Method));
         }
         let bot = bot(W::CHANNEL.as_str(), request.raw_http_path()).ok_or(Fault::NoSuchUrl)?;
         let keys = self.keyring.get(&bot).await?;
@@ -164,7 +164,7 @@ enum Fault {
     #[error("there is nothing at this URL; a webhook is at /<channel>/<bot>")]
     NoSuchUrl,
     #[error(transparent)]
-    Refused(#[from] hoopoe_channels::Refusal),
+    Refused(#[from] Refusal),
     #[error(transparent)]
     Keys(#[from] KeyringError),
     #[error(transparent)]

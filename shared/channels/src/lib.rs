@@ -30,6 +30,7 @@ pub mod telegram;
 pub mod webchat;
 pub mod webhook;
 pub mod wecom;
+mod xml;
 
 pub use platform::Platform;
 pub use sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};

@@ -2,6 +2,7 @@
 
 use hoopoe_message::{Content, Conversation, MessageId, Timestamp};
 use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -143,6 +144,27 @@ pub(crate) fn message_id(id: &str) -> Result<MessageId, Refusal> {
 pub(crate) fn fresh(told: u64, now: Timestamp, window: u64) -> Result<(), Refusal> {
     let away = now.as_secs().abs_diff(told);
     if away <= window { Ok(()) } else { Err(Refusal::Stale(away)) }
+}
+
+/// What the parameters that sign a request of WeCom or WeChat are well below.
+const MAX_QUERY_BYTES: usize = 4096;
+
+/// A parameter of the query that signs a request, percent-decoded. A `+` stays one: WeCom and WeChat encode the `+` of
+/// base64 as `%2B` and never send a space.
+///
+/// # Errors
+///
+/// Where it is missing or empty, or the query is too large.
+pub(crate) fn parameter(query: &str, name: &str) -> Result<String, Refusal> {
+    if query.len() > MAX_QUERY_BYTES {
+        return Err(Refusal::Malformed("the query is larger than 4 KiB"));
+    }
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.find_map(|(key, value)| (key == name).then_some(value));
+    let value =
+        value.filter(|value| !value.is_empty()).ok_or(Refusal::Forged("a parameter of the signature is missing"))?;
+    let value = percent_decode_str(value).decode_utf8().map_err(|_| Refusal::Malformed("the query is not UTF-8"))?;
+    Ok(value.into_owned())
 }
 
 /// An HTTP answer.

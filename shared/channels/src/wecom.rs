@@ -3,7 +3,6 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `receive` | the URL check and the encrypted messages of a callback |
-//! | `xml` | the little of XML a callback needs |
 //! | `send` | a reply as 发送应用消息 calls, access tokens, and what WeCom says to both |
 //! | `settings` | [`Settings`] of an application |
 //! | `counterpart` | WeCom's side, for tests |
@@ -15,7 +14,6 @@ mod counterpart;
 mod receive;
 mod send;
 mod settings;
-mod xml;
 
 pub use receive::WebhookKeys;
 pub use send::SendKeys;

@@ -5,13 +5,13 @@
 
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{Wecom, is_user_id, xml};
+use super::{Wecom, is_user_id};
 use crate::envelope::{self, Key, Unopened};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, fresh, message_id};
+use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, fresh, message_id, parameter};
+use crate::xml;
 
 /// How far a request's timestamp may lie from now, in seconds.
 ///
@@ -19,9 +19,6 @@ use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, fr
 /// minute. Any replay inside this window meets the claim of the first delivery, which lives far longer, so a narrower
 /// one would gain nothing and lose messages to a relay's slow clock.
 const FRESH_SECONDS: u64 = 3600;
-
-/// What the four parameters of a real request are well below.
-const MAX_QUERY_BYTES: usize = 4096;
 
 /// What verifies and opens a callback.
 #[derive(Debug, Deserialize)]
@@ -69,20 +66,6 @@ fn open(keys: &WebhookKeys, query: &str, ciphertext: &str, now: Timestamp) -> Re
         Unopened::Key => Refusal::Forged("the envelope does not open with the EncodingAESKey that is configured"),
         Unopened::Receiver => Refusal::Forged("the envelope is addressed to another corporation"),
     })
-}
-
-/// A parameter of the query, percent-decoded. A `+` stays one: WeCom encodes the `+` of base64 as `%2B` and never
-/// sends a space.
-fn parameter(query: &str, name: &'static str) -> Result<String, Refusal> {
-    if query.len() > MAX_QUERY_BYTES {
-        return Err(Refusal::Malformed("the query is larger than 4 KiB"));
-    }
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.into_iter().find_map(|(key, value)| (key == name).then_some(value));
-    let value =
-        value.filter(|value| !value.is_empty()).ok_or(Refusal::Forged("a parameter of the signature is missing"))?;
-    let value = percent_decode_str(value).decode_utf8().map_err(|_| Refusal::Malformed("the query is not UTF-8"))?;
-    Ok(value.into_owned())
 }
 
 /// The answer to the URL check: the text alone, without quotes or line break.

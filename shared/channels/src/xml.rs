@@ -1,4 +1,5 @@
-//! Reading the flat XML of WeCom's callbacks: the text of named elements directly below the root.
+//! The flat XML of WeCom's and WeChat's callbacks: reading the text of named elements directly below the root, and
+//! writing text.
 //!
 //! The outer document is read before its signature can be checked, so everything here is bounded: size, depth, no
 //! document type, and no entities but the five of XML and characters by number.
@@ -7,14 +8,14 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
-/// Far above what WeCom posts: a text message of 2048 bytes is below 5 KiB when sealed.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+/// Far above what is posted: a text message of 2048 bytes is below 5 KiB when sealed.
+const MAX_BYTES: usize = 64 * 1024;
 
-/// WeCom nests four deep, in its events about scanned codes and pictures.
+/// Both nest four deep, in their events about scanned codes and pictures.
 const MAX_DEPTH: usize = 16;
 
 /// The texts of the root's children with these names, in the order of the names; `None` for one that is not there.
-pub(super) fn children<const N: usize>(xml: &[u8], names: [&str; N]) -> Result<[Option<String>; N], &'static str> {
+pub(crate) fn children<const N: usize>(xml: &[u8], names: [&str; N]) -> Result<[Option<String>; N], &'static str> {
     if xml.len() > MAX_BYTES {
         return Err("the XML is larger than 64 KiB");
     }
@@ -76,6 +77,11 @@ pub(super) fn children<const N: usize>(xml: &[u8], names: [&str; N]) -> Result<[
     if depth == 0 { Ok(texts) } else { Err("the XML ends too early") }
 }
 
+/// A text as character data, in which nothing but its end could mean anything: that is cut in two.
+pub(crate) fn cdata(text: &str) -> String {
+    format!("<![CDATA[{}]]>", text.replace("]]>", "]]]]><![CDATA[>"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -94,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wecom_never_writes_is_refused() {
+    fn what_neither_platform_writes_is_refused() {
         let deep = format!("<xml>{}{}</xml>", "<c>".repeat(20), "</c>".repeat(20));
         let large = format!("<xml><a>{}</a></xml>", "x".repeat(MAX_BYTES));
         for (xml, fault) in [
@@ -116,6 +122,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_written_text_is_read_as_it_was(text in "(\\]|>|\\]\\]>|<!\\[CDATA\\[|&amp;|<|你|[a-z]){0,20}") {
+            let xml = format!("<xml><a>{}</a></xml>", cdata(&text));
+            prop_assert_eq!(children(xml.as_bytes(), ["a"]), Ok([Some(text)]));
+        }
+
         #[test]
         fn no_text_makes_it_panic(xml in "(<xml>|</xml>|<a>|</a>|<a/>|<!\\[CDATA\\[|\\]\\]>|&lt;|&#1;|<!--|-->|.){0,40}") {
             let _ = ab(&xml);

@@ -7,6 +7,7 @@
 //! | [`sender`] | [`Sender`]: the contract of the sending side, with [`Part`] and [`Outcome`] |
 //! | [`settings`] | [`Settings`]: what an operator enters for a bot, and the keys it becomes |
 //! | [`wecom`] | WeCom (企业微信) |
+//! | [`wechat`] | WeChat official accounts (微信公众号) |
 //! | [`telegram`] | Telegram |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
@@ -29,6 +30,7 @@ pub mod split;
 pub mod telegram;
 pub mod webchat;
 pub mod webhook;
+pub mod wechat;
 pub mod wecom;
 mod xml;
 

@@ -37,6 +37,10 @@ macro_rules! with_platform {
                 type $platform = $crate::wecom::Wecom;
                 $body
             }
+            $crate::platform::Channel::Wechat => {
+                type $platform = $crate::wechat::Wechat;
+                $body
+            }
             $crate::platform::Channel::Telegram => {
                 type $platform = $crate::telegram::Telegram;
                 $body

@@ -45,7 +45,7 @@ fn receive<P: Counterpart>(posted: &Posted) -> Result<Received, Refusal> {
 /// Runs a check on every platform and names the one that fails.
 macro_rules! on_every_platform {
     ($check:ident) => {
-        for channel in [Channel::Wecom, Channel::Telegram] {
+        for channel in [Channel::Wecom, Channel::Wechat, Channel::Telegram] {
             eprintln!("{channel}");
             with_platform!(channel, P => $check::<P>(), webchat => ());
         }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
-use http_body_util::{BodyExt, Full, Limited};
 use hoopoe_channels::counterpart::{Counterpart, Shown};
 use hoopoe_channels::settings::Settings;
 use hoopoe_channels::with_platform;
 use hoopoe_keyring::{Purpose, Vault};
 use hoopoe_message::{BotId, Channel, Timestamp};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -38,8 +38,10 @@ const MAX_REQUEST: usize = 1024 * 1024;
 /// the platform would post is signed as it signs, goes to the bot's webhook, through the queues and functions, and the
 /// reply is caught by the stand-in. No account on the platform is needed and nothing leaves this machine.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  hoopoe channel selftest slack\n  hoopoe channel selftest wecom --text 忘记密码怎么办\n  \
-                        hoopoe channel selftest all")]
+#[command(
+    after_help = "Examples:\n  hoopoe channel selftest slack\n  hoopoe channel selftest wecom --text 忘记密码怎么办\n  \
+                        hoopoe channel selftest all"
+)]
 pub(crate) struct Selftest {
     /// The platform, or all.
     #[arg(value_name = "CHANNEL|all")]
@@ -116,7 +118,8 @@ impl Selftest {
         let url = stack.webhook(P::CHANNEL.as_str(), bot.as_str())?;
         let query = posted.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let (head, body) = posted.into_parts();
-        let request = stack::http_client()?.request(head.method, format!("{url}{query}")).headers(head.headers).body(body);
+        let request =
+            stack::http_client()?.request(head.method, format!("{url}{query}")).headers(head.headers).body(body);
         let answer = request.send().await.context("the webhook cannot be reached")?;
         let status = answer.status();
         if !status.is_success() {
@@ -156,8 +159,9 @@ async fn connect<P: Counterpart>(vault: &Vault, bot: &BotId, api_base: &str) -> 
 
 /// Starts the stand-in for the platform's API. It ends with this command.
 async fn stand_in<P: Counterpart + 'static>() -> anyhow::Result<(String, Received)> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free for the stand-in of the platform")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .context("no port is free for the stand-in of the platform")?;
     let api_base = format!("http://{}", listener.local_addr()?);
     let received = Received::default();
     let heard = Arc::clone(&received);

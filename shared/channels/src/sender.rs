@@ -320,14 +320,24 @@ pub(crate) fn idempotency_key(reply: &Reply, part: usize) -> String {
 
 /// The suggestions that have words, which are all that a person can be shown.
 pub(crate) fn suggestions(reply: &Reply) -> impl Iterator<Item = &str> {
-    reply.suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty())
+    with_words(&reply.suggestions)
+}
+
+fn with_words(suggestions: &[String]) -> impl Iterator<Item = &str> {
+    suggestions.iter().map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
 /// The reply's text with its suggestions as numbered lines below, for platforms without buttons: the person sends the
 /// number.
 pub(crate) fn with_numbered_suggestions(reply: &Reply) -> String {
-    let mut whole = reply.text.trim_end().to_owned();
-    for (number, suggestion) in (1..).zip(suggestions(reply)) {
+    numbered(&reply.text, &reply.suggestions)
+}
+
+/// A text with suggestions as numbered lines below.
+#[must_use]
+pub fn numbered(text: &str, suggestions: &[String]) -> String {
+    let mut whole = text.trim_end().to_owned();
+    for (number, suggestion) in (1..).zip(with_words(suggestions)) {
         whole.push_str(if number == 1 { "\n\n" } else { "\n" });
         whole.push_str(&format!("{number}. {suggestion}"));
     }

@@ -2,7 +2,7 @@
 
 use hoopoe_aws::{Environment, EnvironmentError, SdkConfig};
 use hoopoe_channels::Incoming;
-use hoopoe_message::{BotId, Channel, Conversation, InboundMessage, Timestamp};
+use hoopoe_message::{BotId, Channel, ChannelEvent, Content, Conversation, InboundMessage, Timestamp};
 use hoopoe_queue::{QueueError, QueueSender};
 use hoopoe_store::{Claims, StoreError};
 
@@ -34,6 +34,8 @@ pub struct Taken {
     pub address: String,
     /// Its place in the conversation.
     pub accepted: Accepted,
+    /// Somebody waits for a reply to it; not where the person has left.
+    pub awaits_reply: bool,
 }
 
 /// A message could not be taken in: the platform must send it again.
@@ -86,8 +88,9 @@ impl Intake {
             previous_at: claim.previous_at,
             content: incoming.content,
         };
+        let awaits_reply = message.content != Content::Event(ChannelEvent::Left);
         self.inbound.send(&message.conversation, &message).await?;
         let accepted = Accepted { number: claim.number, received_at, duplicate: claim.duplicate };
-        Ok(Taken { conversation: message.conversation, address: message.address, accepted })
+        Ok(Taken { conversation: message.conversation, address: message.address, accepted, awaits_reply })
     }
 }

@@ -1,8 +1,8 @@
 //! The same on every platform: a signed message in, the right answer out at the platform's API; what is forged, too
 //! large or repeated, is not answered.
 
-use e2e::platform::PlatformBot;
 use e2e::Stack;
+use e2e::platform::PlatformBot;
 use hoopoe_channels::counterpart::Counterpart;
 use hoopoe_channels::with_platform;
 use hoopoe_message::Channel;

@@ -9,6 +9,7 @@
 //! | [`wecom`] | WeCom (企业微信) |
 //! | [`wechat`] | WeChat official accounts (微信公众号) |
 //! | [`telegram`] | Telegram |
+//! | [`slack`] | Slack |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
@@ -26,6 +27,7 @@ pub mod platform;
 pub mod sender;
 pub mod settings;
 pub mod signature;
+pub mod slack;
 pub mod split;
 pub mod telegram;
 pub mod webchat;

@@ -45,6 +45,10 @@ macro_rules! with_platform {
                 type $platform = $crate::telegram::Telegram;
                 $body
             }
+            $crate::platform::Channel::Slack => {
+                type $platform = $crate::slack::Slack;
+                $body
+            }
             $crate::platform::Channel::Webchat => $webchat,
             _ => $webchat,
         }

@@ -2,7 +2,7 @@
 
 use hoopoe_channels::counterpart::{Answer, Counterpart};
 use hoopoe_channels::with_platform;
-use hoopoe_channels::{ApiRequest, Outcome, Platform, Received, Refusal, Request, Sender, Settings, Webhook};
+use hoopoe_channels::{ApiRequest, Outcome, Received, Refusal, Request, Sender, Settings, Webhook};
 use hoopoe_message::{BotId, Channel, Content, Conversation, InboundMessage, Reply, Timestamp, wire};
 use http::{HeaderMap, HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
@@ -45,7 +45,7 @@ fn receive<P: Counterpart>(posted: &Posted) -> Result<Received, Refusal> {
 /// Runs a check on every platform and names the one that fails.
 macro_rules! on_every_platform {
     ($check:ident) => {
-        for channel in [Channel::Wecom, Channel::Wechat, Channel::Telegram] {
+        for channel in Channel::ALL {
             eprintln!("{channel}");
             with_platform!(channel, P => $check::<P>(), webchat => ());
         }

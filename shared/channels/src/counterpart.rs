@@ -21,11 +21,19 @@ pub trait Counterpart: Webhook + Sender {
     /// The settings of the invented bot, as an operator enters them, with the platform's API at `api_base`.
     fn settings(api_base: &str) -> Value;
 
-    /// What the platform posts when `person` says something to the bot in private, signed as of `now`.
+    /// What the platform tells when `person` says something to the bot in private.
     ///
     /// `person` is a number that is valid as the platform's id of a person once it is written in the platform's way;
-    /// `message` tells one message from another. Of the URI only the query counts.
-    fn says(person: u32, message: u32, text: &str, api_base: &str, now: Timestamp) -> http::Request<Vec<u8>>;
+    /// `message` tells one message from another.
+    fn message(person: u32, message: u32, text: &str, api_base: &str, now: Timestamp) -> Vec<u8>;
+
+    /// How it posts what it tells: sealed where it seals, and signed as of `now`. Of the URI only the query counts.
+    fn posts(told: &[u8], api_base: &str, now: Timestamp) -> http::Request<Vec<u8>>;
+
+    /// What it posts when `person` says something to the bot in private.
+    fn says(person: u32, message: u32, text: &str, api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+        Self::posts(&Self::message(person, message, text, api_base, now), api_base, now)
+    }
 
     /// The keys that it publishes, where it signs with such.
     fn published() -> Vec<PublishedKey> {

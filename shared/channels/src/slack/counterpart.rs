@@ -30,9 +30,9 @@ impl Counterpart for Slack {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
         let ts = format!("{}.{message:06}", now.as_secs());
-        let event = json!({
+        json!({
             "team_id": TEAM,
             "api_app_id": APP,
             "event": {
@@ -49,16 +49,20 @@ impl Counterpart for Slack {
             "event_id": format!("Ev{message:010}"),
             "event_time": now.as_secs(),
             "authorizations": [{"team_id": TEAM, "user_id": BOT, "is_bot": true, "is_enterprise_install": false}],
-        });
-        let body = event.to_string().into_bytes();
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
         let timestamp = now.as_secs().to_string();
-        let signature = hmac_sha256(SIGNING_SECRET.as_bytes(), &[b"v0:", timestamp.as_bytes(), b":", &body]);
+        let signature = hmac_sha256(SIGNING_SECRET.as_bytes(), &[b"v0:", timestamp.as_bytes(), b":", told]);
         http::Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json")
             .header("x-slack-request-timestamp", timestamp)
             .header("x-slack-signature", format!("v0={}", hex::encode(signature)))
-            .body(body)
+            .body(told.to_vec())
             .expect("a valid request")
     }
 

@@ -24,8 +24,8 @@ impl Counterpart for Telegram {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let update = json!({
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
+        json!({
             "update_id": 700_000_000 + u64::from(message),
             "message": {
                 "message_id": message,
@@ -34,12 +34,17 @@ impl Counterpart for Telegram {
                 "date": now.as_secs(),
                 "text": text,
             },
-        });
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, _now: Timestamp) -> http::Request<Vec<u8>> {
         http::Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json")
             .header("x-telegram-bot-api-secret-token", SECRET_TOKEN)
-            .body(update.to_string().into_bytes())
+            .body(told.to_vec())
             .expect("a valid request")
     }
 

@@ -31,26 +31,30 @@ impl Counterpart for Wechat {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
         let user = open_id(person);
-        let inner = format!(
+        format!(
             "<xml><ToUserName><![CDATA[{ACCOUNT}]]></ToUserName><FromUserName><![CDATA[{user}]]></FromUserName>\
              <CreateTime>{now}</CreateTime><MsgType><![CDATA[text]]></MsgType><Content>{text}</Content>\
              <MsgId>{message}</MsgId></xml>",
             now = now.as_secs(),
             text = cdata(text),
-        );
+        )
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
         let key = Key::decode(AES_KEY).expect("43 characters");
-        let sealed = envelope::seal(&key, *b"counterpart 16 b", inner.as_bytes(), APP);
-        let (timestamp, nonce) = (now.as_secs().to_string(), message.to_string());
-        let plain = envelope::sign(TOKEN, &timestamp, &nonce, "");
-        let signature = envelope::sign(TOKEN, &timestamp, &nonce, &sealed);
+        let sealed = envelope::seal(&key, *b"counterpart 16 b", told, APP);
+        let (timestamp, nonce) = (now.as_secs().to_string(), "1372623149");
+        let plain = envelope::sign(TOKEN, &timestamp, nonce, "");
+        let signature = envelope::sign(TOKEN, &timestamp, nonce, &sealed);
         let body =
             format!("<xml><ToUserName><![CDATA[{ACCOUNT}]]></ToUserName><Encrypt><![CDATA[{sealed}]]></Encrypt></xml>");
         http::Request::builder()
             .method(Method::POST)
             .uri(format!(
-                "/?signature={plain}&timestamp={timestamp}&nonce={nonce}&openid={user}&encrypt_type=aes\
+                "/?signature={plain}&timestamp={timestamp}&nonce={nonce}&openid=sealed&encrypt_type=aes\
                  &msg_signature={signature}"
             ))
             .header(CONTENT_TYPE, "text/xml")

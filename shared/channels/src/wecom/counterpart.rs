@@ -31,17 +31,21 @@ impl Counterpart for Wecom {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let inner = format!(
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
+        format!(
             "<xml><ToUserName><![CDATA[{CORP}]]></ToUserName><FromUserName><![CDATA[member{person}]]></FromUserName>\
              <CreateTime>{now}</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[{text}]]></Content>\
              <MsgId>{message}</MsgId><AgentID>{AGENT}</AgentID></xml>",
             now = now.as_secs(),
-        );
+        )
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
         let key = Key::decode(AES_KEY).expect("43 characters");
-        let sealed = envelope::seal(&key, *b"counterpart 16 b", inner.as_bytes(), CORP);
-        let (timestamp, nonce) = (now.as_secs().to_string(), message.to_string());
-        let signature = envelope::sign(TOKEN, &timestamp, &nonce, &sealed);
+        let sealed = envelope::seal(&key, *b"counterpart 16 b", told, CORP);
+        let (timestamp, nonce) = (now.as_secs().to_string(), "1372623149");
+        let signature = envelope::sign(TOKEN, &timestamp, nonce, &sealed);
         let body = format!(
             "<xml><ToUserName><![CDATA[{CORP}]]></ToUserName><Encrypt><![CDATA[{sealed}]]></Encrypt>\
              <AgentID><![CDATA[{AGENT}]]></AgentID></xml>"

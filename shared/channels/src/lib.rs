@@ -10,9 +10,11 @@
 //! | [`wechat`] | WeChat official accounts (微信公众号) |
 //! | [`telegram`] | Telegram |
 //! | [`slack`] | Slack |
+//! | [`whatsapp`] | WhatsApp Cloud API |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
+//! | `meta` | what WhatsApp and Messenger share |
 //! | [`split`] | cutting a long reply at a platform's limit |
 //!
 //! The feature `counterpart` adds the other side of each platform, for tests and `hoopoe channel selftest`.
@@ -23,6 +25,7 @@
 #[cfg(feature = "counterpart")]
 pub mod counterpart;
 pub mod envelope;
+mod meta;
 pub mod platform;
 pub mod sender;
 pub mod settings;
@@ -34,6 +37,7 @@ pub mod webchat;
 pub mod webhook;
 pub mod wechat;
 pub mod wecom;
+pub mod whatsapp;
 mod xml;
 
 pub use platform::Platform;

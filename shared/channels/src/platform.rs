@@ -49,6 +49,10 @@ macro_rules! with_platform {
                 type $platform = $crate::slack::Slack;
                 $body
             }
+            $crate::platform::Channel::Whatsapp => {
+                type $platform = $crate::whatsapp::Whatsapp;
+                $body
+            }
             $crate::platform::Channel::Webchat => $webchat,
             _ => $webchat,
         }

@@ -1,0 +1,66 @@
+//! Setting up a business phone number.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::send::SendKeys;
+use crate::meta::{self, API_BASE};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+
+/// The settings of a business phone number.
+#[derive(Debug)]
+pub struct Settings {
+    app_secret: SecretString,
+    verify_token: SecretString,
+    send: SendKeys,
+}
+
+impl settings::Settings for Settings {
+    const FIELDS: &'static str =
+        r#"{"app_secret", "verify_token", "access_token", "phone_number_id"} and optionally "api_base""#;
+
+    /// `app_secret` (App settings > Basic), `verify_token`, an invented one, `access_token` of a system user, and
+    /// `phone_number_id` (API Setup); optionally `api_base`, the Graph API with its version.
+    fn parse(json: &str) -> Result<Self, InvalidSettings> {
+        let mut fields =
+            Fields::read(json, &["app_secret", "verify_token", "access_token", "phone_number_id", "api_base"])?;
+        let (app_secret, verify_token) = meta::webhook_secrets(&mut fields)?;
+        let access_token = meta::access_token(&mut fields, "access_token")?;
+        let rule = "has to be the Phone number ID under API Setup, which is not the phone number";
+        let phone_number_id = meta::number(&mut fields, "phone_number_id", rule)?;
+        let api_base = fields.base_url("api_base")?;
+        Ok(Self { app_secret, verify_token, send: SendKeys { access_token, phone_number_id, api_base } })
+    }
+
+    fn keys(&self) -> StoredKeys {
+        let webhook = json!({
+            "app_secret": self.app_secret.expose_secret(),
+            "verify_token": self.verify_token.expose_secret(),
+            "phone_number_id": self.send.phone_number_id,
+        });
+        let send = json!({
+            "access_token": self.send.access_token.expose_secret(),
+            "phone_number_id": self.send.phone_number_id,
+            "api_base": self.send.api_base,
+        });
+        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+    }
+
+    fn console_steps(&self, webhook_url: &str) -> String {
+        let base = self.send.api_base.as_deref().unwrap_or(API_BASE);
+        format!(
+            "\
+1. Open https://developers.facebook.com/apps > the app > Use cases > Connect with customers through WhatsApp >
+   Customize > Configuration (in older apps WhatsApp > Configuration).
+2. Enter as Callback URL {webhook_url}
+   and as Verify token the same verify_token as here, then press Verify and save: Meta checks the URL at once.
+3. Under Webhook fields, subscribe to messages. The bot reads no other field.
+4. Subscribe the app to the account that the number {id} belongs to:
+     curl -X POST {base}/<WhatsApp Business account ID>/subscribed_apps -H 'Authorization: Bearer <access_token>'
+5. Publish the app: until then Meta posts nothing but the dashboard's own tests.
+6. Write to the number from WhatsApp.
+",
+            id = self.send.phone_number_id,
+        )
+    }
+}

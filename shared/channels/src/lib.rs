@@ -11,6 +11,7 @@
 //! | [`telegram`] | Telegram |
 //! | [`slack`] | Slack |
 //! | [`whatsapp`] | WhatsApp Cloud API |
+//! | [`messenger`] | Messenger |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
@@ -25,6 +26,7 @@
 #[cfg(feature = "counterpart")]
 pub mod counterpart;
 pub mod envelope;
+pub mod messenger;
 mod meta;
 pub mod platform;
 pub mod sender;

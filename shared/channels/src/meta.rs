@@ -7,6 +7,7 @@
 //! - "Handle Errors" (<https://developers.facebook.com/docs/graph-api/guides/error-handling>): the codes that every
 //!   API has.
 
+use hoopoe_message::Reply;
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
@@ -15,7 +16,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::sender::{Outcome, Retry, retry_after};
+use crate::sender::{Outcome, Retry, retry_after, suggestions};
 use crate::settings::{Fields, InvalidSettings};
 use crate::signature::verify_hmac_hex;
 use crate::split::split;
@@ -155,6 +156,17 @@ impl Fault {
 /// than in UTF-16 units gives more.
 pub(crate) fn length(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
+}
+
+/// The suggestions, each once: Meta refuses two buttons that are the same.
+pub(crate) fn offered(reply: &Reply) -> Vec<&str> {
+    let mut offered: Vec<&str> = Vec::new();
+    for text in suggestions(reply) {
+        if !offered.contains(&text) {
+            offered.push(text);
+        }
+    }
+    offered
 }
 
 /// The text as a label of at most `limit`, which ends in `…` where it is cut.

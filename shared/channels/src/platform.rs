@@ -53,6 +53,10 @@ macro_rules! with_platform {
                 type $platform = $crate::whatsapp::Whatsapp;
                 $body
             }
+            $crate::platform::Channel::Messenger => {
+                type $platform = $crate::messenger::Messenger;
+                $body
+            }
             $crate::platform::Channel::Webchat => $webchat,
             _ => $webchat,
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
 use crate::meta::{self, API_BASE, Fault, label, length};
-use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, suggestions, with_numbered_suggestions};
+use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions};
 use crate::split::split;
 
 /// Of a text message.
@@ -110,13 +110,7 @@ enum Menu<'a> {
 impl<'a> Menu<'a> {
     /// The menu of the suggestions; `None` where there are none, or none fits.
     fn of(reply: &'a Reply) -> Option<Self> {
-        let mut texts: Vec<&str> = Vec::new();
-        for text in suggestions(reply) {
-            // WhatsApp refuses two that are the same.
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
+        let texts = meta::offered(reply);
         let all_within = |limit| texts.iter().all(|text| length(text) <= limit);
         match texts.len() {
             0 => None,

@@ -8,6 +8,7 @@
 //! | [`settings`] | [`Settings`]: what an operator enters for a bot, and the keys it becomes |
 //! | [`wecom`] | WeCom (企业微信) |
 //! | [`wechat`] | WeChat official accounts (微信公众号) |
+//! | [`dingtalk`] | DingTalk (钉钉) |
 //! | [`feishu`] | Feishu (飞书) and Lark |
 //! | [`telegram`] | Telegram |
 //! | [`slack`] | Slack |
@@ -26,6 +27,7 @@
 
 #[cfg(feature = "counterpart")]
 pub mod counterpart;
+pub mod dingtalk;
 pub mod envelope;
 pub mod feishu;
 pub mod messenger;

@@ -41,6 +41,10 @@ macro_rules! with_platform {
                 type $platform = $crate::wechat::Wechat;
                 $body
             }
+            $crate::platform::Channel::Dingtalk => {
+                type $platform = $crate::dingtalk::Dingtalk;
+                $body
+            }
             $crate::platform::Channel::Feishu => {
                 type $platform = $crate::feishu::Feishu;
                 $body

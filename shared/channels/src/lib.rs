@@ -14,6 +14,7 @@
 //! | [`slack`] | Slack |
 //! | [`whatsapp`] | WhatsApp Cloud API |
 //! | [`messenger`] | Messenger |
+//! | [`line`] | LINE |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
@@ -30,6 +31,7 @@ pub mod counterpart;
 pub mod dingtalk;
 pub mod envelope;
 pub mod feishu;
+pub mod line;
 pub mod messenger;
 mod meta;
 pub mod platform;

@@ -65,6 +65,10 @@ macro_rules! with_platform {
                 type $platform = $crate::messenger::Messenger;
                 $body
             }
+            $crate::platform::Channel::Line => {
+                type $platform = $crate::line::Line;
+                $body
+            }
             $crate::platform::Channel::Webchat => $webchat,
             _ => $webchat,
         }

@@ -1,5 +1,7 @@
 //! The receiving side of a platform.
 
+use std::ops::Range;
+
 use hoopoe_message::{Content, Conversation, MessageId, Timestamp};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -167,6 +169,23 @@ pub(crate) fn parameter(query: &str, name: &str) -> Result<String, Refusal> {
     Ok(value.into_owned())
 }
 
+/// The bytes of a range counted in UTF-16 code units; `None` where it is outside of the text or splits a character.
+pub(crate) fn utf16_range(text: &str, offset: usize, length: usize) -> Option<Range<usize>> {
+    let end = offset.checked_add(length)?;
+    let mut start_byte = None;
+    let mut units = 0;
+    for (byte, character) in text.char_indices().map(|(byte, c)| (byte, Some(c))).chain([(text.len(), None)]) {
+        if units == offset {
+            start_byte = Some(byte);
+        }
+        if units == end {
+            return Some(start_byte?..byte);
+        }
+        units += character.map_or(1, char::len_utf16);
+    }
+    None
+}
+
 /// An HTTP answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
@@ -247,5 +266,16 @@ mod tests {
         assert_eq!(message_id("42").expect("valid").as_str(), "42");
         assert!(message_id(&"x".repeat(500)).is_ok());
         assert!(message_id("").is_err() && message_id("a\nb").is_err());
+    }
+
+    #[test]
+    fn ranges_are_counted_in_utf16_units() {
+        let text = "🐦 @bot 你好";
+        assert_eq!(utf16_range(text, 3, 4).map(|range| &text[range]), Some("@bot"));
+        assert_eq!(utf16_range(text, 8, 2).map(|range| &text[range]), Some("你好"));
+        assert_eq!(utf16_range(text, 10, 0).map(|range| &text[range]), Some(""));
+        for (offset, length) in [(1, 2), (0, 1), (8, 3), (11, 0), (usize::MAX, 1)] {
+            assert_eq!(utf16_range(text, offset, length), None, "{offset} {length}");
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! service messages (`new_chat_members` among them, which `my_chat_member` tells better), and what bots or chats say.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
 use http::Method;
@@ -15,7 +14,7 @@ use serde::de::IgnoredAny;
 use subtle::ConstantTimeEq;
 
 use super::{Address, Telegram};
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
+use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 
 /// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
 const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
@@ -318,37 +317,4 @@ fn without_mentions(text: &str, entities: &[Entity], keys: &WebhookKeys) -> (Str
         rest.drain(..rest.len() - said);
     }
     (rest, mentioned)
-}
-
-/// The bytes of a range counted in UTF-16 code units; `None` where it is outside of the text or splits a character.
-fn utf16_range(text: &str, offset: usize, length: usize) -> Option<Range<usize>> {
-    let end = offset.checked_add(length)?;
-    let mut start_byte = None;
-    let mut units = 0;
-    for (byte, character) in text.char_indices().map(|(byte, c)| (byte, Some(c))).chain([(text.len(), None)]) {
-        if units == offset {
-            start_byte = Some(byte);
-        }
-        if units == end {
-            return Some(start_byte?..byte);
-        }
-        units += character.map_or(1, char::len_utf16);
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_counted_in_utf16_units() {
-        let text = "🐦 @bot 你好";
-        assert_eq!(utf16_range(text, 3, 4).map(|range| &text[range]), Some("@bot"));
-        assert_eq!(utf16_range(text, 8, 2).map(|range| &text[range]), Some("你好"));
-        assert_eq!(utf16_range(text, 10, 0).map(|range| &text[range]), Some(""));
-        for (offset, length) in [(1, 2), (0, 1), (8, 3), (11, 0), (usize::MAX, 1)] {
-            assert_eq!(utf16_range(text, offset, length), None, "{offset} {length}");
-        }
-    }
 }

@@ -15,6 +15,7 @@
 //! | [`whatsapp`] | WhatsApp Cloud API |
 //! | [`messenger`] | Messenger |
 //! | [`line`] | LINE |
+//! | [`teams`] | Microsoft Teams |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
@@ -40,6 +41,7 @@ pub mod settings;
 pub mod signature;
 pub mod slack;
 pub mod split;
+pub mod teams;
 pub mod telegram;
 pub mod webchat;
 pub mod webhook;

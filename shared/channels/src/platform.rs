@@ -69,6 +69,10 @@ macro_rules! with_platform {
                 type $platform = $crate::line::Line;
                 $body
             }
+            $crate::platform::Channel::Teams => {
+                type $platform = $crate::teams::Teams;
+                $body
+            }
             $crate::platform::Channel::Webchat => $webchat,
             _ => $webchat,
         }

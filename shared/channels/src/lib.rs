@@ -14,7 +14,7 @@
 //! | [`slack`] | Slack |
 //! | [`whatsapp`] | WhatsApp Cloud API |
 //! | [`messenger`] | Messenger |
-//! | [`line`] | LINE |
+//! | [`line`](mod@line) | LINE |
 //! | [`teams`] | Microsoft Teams |
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |

@@ -235,9 +235,9 @@ pub(crate) fn is_number(id: &str) -> bool {
     (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What Meta would post: signed, and with `\uXXXX` for what is not ASCII.
+/// What Meta would tell: with `\uXXXX` for what is not ASCII.
 #[cfg(feature = "counterpart")]
-pub(crate) fn posted(app_secret: &str, notification: &Value) -> http::Request<Vec<u8>> {
+pub(crate) fn told(notification: &Value) -> Vec<u8> {
     let mut body = String::new();
     for character in notification.to_string().chars() {
         if character.is_ascii() {
@@ -247,12 +247,18 @@ pub(crate) fn posted(app_secret: &str, notification: &Value) -> http::Request<Ve
             body.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
         }
     }
-    let signature = crate::signature::hmac_sha256(app_secret.as_bytes(), &[body.as_bytes()]);
+    body.into_bytes()
+}
+
+/// What Meta would post: signed.
+#[cfg(feature = "counterpart")]
+pub(crate) fn posted(app_secret: &str, told: &[u8]) -> http::Request<Vec<u8>> {
+    let signature = crate::signature::hmac_sha256(app_secret.as_bytes(), &[told]);
     http::Request::builder()
         .method(http::Method::POST)
         .header(http::header::CONTENT_TYPE, "application/json")
         .header(SIGNATURE, format!("sha256={}", hex::encode(signature)))
-        .body(body.into_bytes())
+        .body(told.to_vec())
         .expect("a valid request")
 }
 

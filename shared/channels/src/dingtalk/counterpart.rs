@@ -39,8 +39,8 @@ impl Counterpart for Dingtalk {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let body = json!({
+    fn message(person: u32, message: u32, text: &str, api_base: &str, now: Timestamp) -> Vec<u8> {
+        json!({
             "conversationId": format!("cidcounterpart{person}=="),
             "conversationType": "1",
             "chatbotCorpId": CORP,
@@ -56,7 +56,12 @@ impl Counterpart for Dingtalk {
             "sessionWebhookExpiredTime": now.as_millis() + SESSION_MILLIS,
             "msgtype": "text",
             "text": { "content": text },
-        });
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
         let timestamp = now.as_millis().to_string();
         let secret = APP_SECRET.as_bytes();
         let sign = STANDARD.encode(hmac_sha256(secret, &[timestamp.as_bytes(), b"\n", secret]));
@@ -65,7 +70,7 @@ impl Counterpart for Dingtalk {
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .header("timestamp", timestamp)
             .header("sign", sign)
-            .body(body.to_string().into_bytes())
+            .body(told.to_vec())
             .expect("a valid request")
     }
 

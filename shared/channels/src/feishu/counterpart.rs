@@ -31,9 +31,9 @@ impl Counterpart for Feishu {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
         let milliseconds = format!("{}000", now.as_secs());
-        let event = json!({
+        json!({
             "schema": "2.0",
             "header": {
                 "event_id": format!("{message:032x}"),
@@ -59,14 +59,19 @@ impl Counterpart for Feishu {
                     "update_time": milliseconds,
                 },
             },
-        });
-        let sealed = cipher::seal(ENCRYPT_KEY, *b"counterpart 16 b", event.to_string().as_bytes());
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+        let sealed = cipher::seal(ENCRYPT_KEY, *b"counterpart 16 b", told);
         let body = json!({ "encrypt": sealed }).to_string().into_bytes();
-        let (timestamp, nonce) = (now.as_secs().to_string(), format!("{message:09}"));
+        let (timestamp, nonce) = (now.as_secs().to_string(), "137262314");
         http::Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json;charset=utf-8")
-            .header("x-lark-signature", cipher::sign(ENCRYPT_KEY, &timestamp, &nonce, &body))
+            .header("x-lark-signature", cipher::sign(ENCRYPT_KEY, &timestamp, nonce, &body))
             .header("x-lark-request-timestamp", timestamp)
             .header("x-lark-request-nonce", nonce)
             .body(body)

@@ -28,8 +28,8 @@ impl Counterpart for Line {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let callback = json!({
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
+        json!({
             "destination": BOT,
             "events": [{
                 "type": "message",
@@ -47,14 +47,18 @@ impl Counterpart for Line {
                 "replyToken": format!("{message:032x}"),
                 "mode": "active",
             }],
-        });
-        let body = callback.to_string().into_bytes();
-        let signature = STANDARD.encode(hmac_sha256(CHANNEL_SECRET.as_bytes(), &[&body]));
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, _now: Timestamp) -> http::Request<Vec<u8>> {
+        let signature = STANDARD.encode(hmac_sha256(CHANNEL_SECRET.as_bytes(), &[told]));
         http::Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
             .header("x-line-signature", signature)
-            .body(body)
+            .body(told.to_vec())
             .expect("a valid request")
     }
 

@@ -28,7 +28,7 @@ impl Counterpart for Messenger {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
         let milliseconds = now.as_secs() * 1000;
         let event = json!({
             "sender": {"id": person.to_string()},
@@ -37,7 +37,11 @@ impl Counterpart for Messenger {
             "message": {"mid": format!("m_counterpart{message}"), "text": text},
         });
         let entry = json!([{"id": PAGE_ID, "time": milliseconds, "messaging": [event]}]);
-        meta::posted(APP_SECRET, &json!({"object": "page", "entry": entry}))
+        meta::told(&json!({"object": "page", "entry": entry}))
+    }
+
+    fn posts(told: &[u8], _api_base: &str, _now: Timestamp) -> http::Request<Vec<u8>> {
+        meta::posted(APP_SECRET, told)
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {

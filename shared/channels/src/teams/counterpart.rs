@@ -73,13 +73,12 @@ impl Counterpart for Teams {
         json!({ "app_id": APP_ID, "app_password": PASSWORD, "tenant_id": TENANT_ID, "api_base": api_base })
     }
 
-    fn says(person: u32, message: u32, text: &str, api_base: &str, now: Timestamp) -> Request<Vec<u8>> {
-        let service_url = format!("{api_base}/teams/");
-        let activity = json!({
+    fn message(person: u32, message: u32, text: &str, api_base: &str, _now: Timestamp) -> Vec<u8> {
+        json!({
             "type": "message",
             "id": (1_760_000_000_000 + u64::from(message)).to_string(),
             "channelId": "msteams",
-            "serviceUrl": service_url,
+            "serviceUrl": service_url(api_base),
             "from": { "id": format!("29:counterpart-{person}"), "name": "Ada" },
             "conversation": {
                 "conversationType": "personal",
@@ -91,12 +90,17 @@ impl Counterpart for Teams {
             "text": text,
             "entities": [{ "type": "clientInfo", "locale": "en-US", "platform": "Web" }],
             "channelData": { "tenant": { "id": TENANT_ID } },
-        });
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], api_base: &str, now: Timestamp) -> Request<Vec<u8>> {
         Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json; charset=utf-8")
-            .header(AUTHORIZATION, format!("Bearer {}", token(&service_url, now)))
-            .body(activity.to_string().into_bytes())
+            .header(AUTHORIZATION, format!("Bearer {}", token(&service_url(api_base), now)))
+            .body(told.to_vec())
             .expect("a valid request")
     }
 
@@ -119,6 +123,10 @@ impl Counterpart for Teams {
             _ => failed(StatusCode::NOT_FOUND, "NotFound", "No such method."),
         }
     }
+}
+
+fn service_url(api_base: &str) -> String {
+    format!("{api_base}/teams/")
 }
 
 fn metadata(request: &Request<Vec<u8>>) -> Answer {

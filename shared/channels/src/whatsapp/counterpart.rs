@@ -31,7 +31,7 @@ impl Counterpart for Whatsapp {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> Vec<u8> {
         let phone = (15_550_000_000 + u64::from(person)).to_string();
         let user = format!("US.{person}");
         let value = json!({
@@ -48,7 +48,11 @@ impl Counterpart for Whatsapp {
             }],
         });
         let entry = json!([{"id": "102000000000001", "changes": [{"field": "messages", "value": value}]}]);
-        meta::posted(APP_SECRET, &json!({"object": "whatsapp_business_account", "entry": entry}))
+        meta::told(&json!({"object": "whatsapp_business_account", "entry": entry}))
+    }
+
+    fn posts(told: &[u8], _api_base: &str, _now: Timestamp) -> http::Request<Vec<u8>> {
+        meta::posted(APP_SECRET, told)
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {

@@ -1,8 +1,16 @@
 //! The webhook of Microsoft Teams bots: verifies each activity and queues it for inference.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`published`] | fetching and keeping the keys that Microsoft signs with |
+
+mod published;
 
 use hoopoe_channels::teams::Teams;
 
+use published::Published;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    hoopoe_webhook::run::<Teams>().await
+    hoopoe_webhook::run_with::<Teams, _>(|_, _| Published::new()).await
 }

@@ -1,5 +1,6 @@
 //! The receiving side of a platform.
 
+use std::fmt;
 use std::ops::Range;
 
 use hoopoe_message::{Content, Conversation, MessageId, Timestamp};
@@ -12,6 +13,9 @@ use crate::Platform;
 
 /// A platform that posts what people say to a URL.
 pub trait Webhook: Platform {
+    /// The largest body that is read before it is verified. Most platforms post a few kilobytes.
+    const MAX_BODY: usize = 64 * 1024;
+
     /// What verifies a request, stored under the name `webhook`.
     type Keys: DeserializeOwned + Send + Sync + 'static;
 
@@ -109,7 +113,7 @@ impl Received {
 }
 
 /// A message as the platform told it, before it is claimed and numbered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Incoming {
     /// The platform's id of the event; [`message_id`] makes it.
     pub id: MessageId,
@@ -119,6 +123,13 @@ pub struct Incoming {
     pub address: String,
     /// What it says.
     pub content: Content,
+}
+
+/// Leaves out whose it is and where the reply goes: the one names a person, the other may be the right to answer.
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("id", &self.id).field("content", &self.content).finish_non_exhaustive()
+    }
 }
 
 /// The chat of an [`Incoming`]: the platform's ids joined by `:`, or, where that is longer than a key may be, a digest of

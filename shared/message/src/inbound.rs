@@ -8,7 +8,7 @@ use crate::{Conversation, Timestamp};
 
 /// One message or event of a person: verified, claimed and numbered by a webhook function, and on its way to
 /// inference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InboundMessage {
     /// The platform's id of the event, unique within the conversation.
     pub id: MessageId,
@@ -24,6 +24,18 @@ pub struct InboundMessage {
     pub previous_at: Option<Timestamp>,
     /// What it says.
     pub content: Content,
+}
+
+/// Leaves the address out: on some platforms it is the right to answer.
+impl fmt::Debug for InboundMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundMessage")
+            .field("id", &self.id)
+            .field("conversation", &self.conversation)
+            .field("number", &self.number)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a message says.

@@ -14,11 +14,8 @@ use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
 use crate::{Intake, Taken, answer};
 
-/// The largest body read before it is verified. Platforms send a few kilobytes.
-pub const MAX_BODY: usize = 64 * 1024;
-
-/// The most messages taken in from one request. Platforms send one, or a few at a time.
-const MAX_MESSAGES: usize = 32;
+/// The most messages taken in from one request: WhatsApp posts many at once after an outage, other platforms a few.
+const MAX_MESSAGES: usize = 128;
 
 /// What a few platforms need around their [`Webhook`], which itself does no I/O.
 pub trait Extension<W: Webhook>: Send + Sync + 'static {
@@ -103,7 +100,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
 
     async fn receive(&self, request: &Request) -> Result<Response<Body>, Fault> {
         let body: &[u8] = request.body();
-        if body.len() > MAX_BODY {
+        if body.len() > W::MAX_BODY {
             return Err(Fault::TooLarge);
         }
         if !matches!(*request.method(), Method::GET | Method::POST) {
@@ -120,7 +117,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
         };
         let received = self.read(&keys, request).await?;
         if received.messages.len() > MAX_MESSAGES {
-            return Err(Fault::TooLarge);
+            return Err(Fault::TooMany);
         }
         let channel = ("Channel", W::CHANNEL.as_str());
         // One after the other: two messages of one conversation keep their order.
@@ -159,8 +156,10 @@ fn bot(channel: &str, path: &str) -> Option<BotId> {
 /// Why a request is not answered with an acknowledgement.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("the body is larger than {MAX_BODY} bytes")]
+    #[error("the body is larger than this channel's platform sends")]
     TooLarge,
+    #[error("there are more than {MAX_MESSAGES} messages in one request")]
+    TooMany,
     #[error("there is nothing at this URL; a webhook is at /<channel>/<bot>")]
     NoSuchUrl,
     #[error(transparent)]
@@ -178,7 +177,7 @@ impl Fault {
     /// wrong inside.
     fn answer(&self, channel: &'static str) -> Response<Body> {
         let (status, kind, message) = match self {
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
+            Self::TooLarge | Self::TooMany => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
             Self::NoSuchUrl => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
             Self::Refused(refusal) => (refusal.status(), refusal.kind(), refusal.to_string()),
             Self::Keys(KeyringError::Missing { .. }) => {

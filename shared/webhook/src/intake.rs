@@ -26,7 +26,7 @@ pub struct Accepted {
 }
 
 /// A message that was taken in.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Taken {
     /// Whose it is.
     pub conversation: Conversation,

@@ -50,6 +50,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Feishu {
+    /// A text of a message may have 150 KB, and is sealed and in base64.
+    const MAX_BODY: usize = 256 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, now: Timestamp) -> Result<Received, Refusal> {

@@ -1,0 +1,74 @@
+//! The keys that Microsoft signs with, fetched from where it publishes them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hoopoe_channels::PublishedKey;
+use hoopoe_channels::teams::Teams;
+use hoopoe_channels::teams::published::{MAX_DOCUMENT_BYTES, jwks_url, read_keys};
+use hoopoe_webhook::{Extension, UnpublishedError};
+use lambda_http::Error;
+use reqwest::Client;
+use tokio::sync::Mutex;
+
+/// Keys are used for so long ("Authentication with the Bot Connector API": new keys appear a day before they are used).
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// For a key that is not among them they are fetched again, but no more often than this: anybody can name an unknown key.
+const ANEW: Duration = Duration::from_secs(3600);
+
+/// How long one document may take: Teams waits for the webhook.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// What was published, by the URL it was fetched from.
+pub(crate) struct Published {
+    http: Client,
+    /// The lock is held while keys are fetched: requests that come together cause one call.
+    keys: Mutex<HashMap<String, (Instant, Arc<[PublishedKey]>)>>,
+}
+
+impl Published {
+    pub(crate) fn new() -> Result<Self, Error> {
+        // Fails only where a provider is installed already, and nothing else installs one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = Client::builder().timeout(ANSWER).redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { http, keys: Mutex::default() })
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Arc<[PublishedKey]>, UnpublishedError> {
+        let unreadable = |error| UnpublishedError(format!("{error}"));
+        let metadata = self.document(url).await?;
+        let keys = self.document(&jwks_url(&metadata, url).map_err(unreadable)?).await?;
+        Ok(read_keys(&keys).map_err(unreadable)?.into())
+    }
+
+    async fn document(&self, url: &str) -> Result<Vec<u8>, UnpublishedError> {
+        let failed = |error: reqwest::Error| UnpublishedError(error.to_string());
+        let mut response =
+            self.http.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            document.extend_from_slice(&chunk);
+            if document.len() > MAX_DOCUMENT_BYTES {
+                return Err(UnpublishedError(format!("the document at {url} is too large")));
+            }
+        }
+        Ok(document)
+    }
+}
+
+impl Extension<Teams> for Published {
+    async fn published(&self, url: &str, anew: bool) -> Result<Arc<[PublishedKey]>, UnpublishedError> {
+        let mut known = self.keys.lock().await;
+        let good_for = if anew { ANEW } else { KEPT };
+        if let Some((since, keys)) = known.get(url)
+            && since.elapsed() < good_for
+        {
+            return Ok(Arc::clone(keys));
+        }
+        let keys = self.fetch(url).await?;
+        known.insert(url.to_owned(), (Instant::now(), Arc::clone(&keys)));
+        Ok(keys)
+    }
+}

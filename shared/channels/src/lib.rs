@@ -10,6 +10,7 @@
 //! | [`wechat`] | WeChat official accounts (微信公众号) |
 //! | [`dingtalk`] | DingTalk (钉钉) |
 //! | [`feishu`] | Feishu (飞书) and Lark |
+//! | [`qq`] | QQ official bots (QQ 机器人) |
 //! | [`telegram`] | Telegram |
 //! | [`slack`] | Slack |
 //! | [`whatsapp`] | WhatsApp Cloud API |
@@ -36,6 +37,7 @@ pub mod line;
 pub mod messenger;
 mod meta;
 pub mod platform;
+pub mod qq;
 pub mod sender;
 pub mod settings;
 pub mod signature;

@@ -49,6 +49,10 @@ macro_rules! with_platform {
                 type $platform = $crate::feishu::Feishu;
                 $body
             }
+            $crate::platform::Channel::Qq => {
+                type $platform = $crate::qq::Qq;
+                $body
+            }
             $crate::platform::Channel::Telegram => {
                 type $platform = $crate::telegram::Telegram;
                 $body

@@ -1,0 +1,8 @@
+//! The callback of QQ official bots: verifies each event and queues it for inference.
+
+use hoopoe_channels::qq::Qq;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    hoopoe_webhook::run::<Qq>().await
+}

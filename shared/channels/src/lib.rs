@@ -13,6 +13,7 @@
 //! | [`qq`] | QQ official bots (QQ 机器人) |
 //! | [`telegram`] | Telegram |
 //! | [`slack`] | Slack |
+//! | [`discord`] | Discord |
 //! | [`whatsapp`] | WhatsApp Cloud API |
 //! | [`messenger`] | Messenger |
 //! | [`line`](mod@line) | LINE |
@@ -31,6 +32,7 @@
 #[cfg(feature = "counterpart")]
 pub mod counterpart;
 pub mod dingtalk;
+pub mod discord;
 pub mod envelope;
 pub mod feishu;
 pub mod line;

@@ -61,6 +61,10 @@ macro_rules! with_platform {
                 type $platform = $crate::slack::Slack;
                 $body
             }
+            $crate::platform::Channel::Discord => {
+                type $platform = $crate::discord::Discord;
+                $body
+            }
             $crate::platform::Channel::Whatsapp => {
                 type $platform = $crate::whatsapp::Whatsapp;
                 $body
@@ -78,7 +82,6 @@ macro_rules! with_platform {
                 $body
             }
             $crate::platform::Channel::Webchat => $webchat,
-            _ => $webchat,
         }
     };
 }

@@ -1,18 +1,22 @@
 //! `hoopoe channel`: connects bots, lists them, disconnects them.
 
+mod setup;
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use hoopoe_channels::discord::Discord;
+use hoopoe_channels::line::Line;
 use hoopoe_channels::settings::Settings;
-use hoopoe_channels::{ApiRequest, Outcome, Platform, Sender, telegram, with_platform};
+use hoopoe_channels::telegram::Telegram;
+use hoopoe_channels::{Platform, with_platform};
 use hoopoe_keyring::{Purpose, Vault};
 use hoopoe_message::{BotId, Channel};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::progress::Step;
 use crate::selftest::Selftest;
 use crate::{Global, output, stack};
 
@@ -52,9 +56,12 @@ pub(crate) struct Add {
     /// Another server of the platform's API, such as a private deployment's or a stand-in's.
     #[arg(long, value_name = "URL")]
     api_base: Option<String>,
-    /// Telegram: look the bot's username up and tell Telegram the webhook URL.
+    /// Telegram and LINE: tell the platform the webhook URL; of Telegram also ask the bot's username.
     #[arg(long)]
     set_webhook: bool,
+    /// Discord: register the bot's slash commands, with the "bot_token" of the settings, which is not stored.
+    #[arg(long)]
+    register_commands: bool,
 }
 
 impl ChannelCommand {
@@ -89,22 +96,32 @@ impl Add {
     async fn run(self, stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
         let Named { channel, bot } = &self.named;
         let url = stack.webhook(channel.as_str(), bot.as_str())?;
-        if self.set_webhook && *channel != Channel::Telegram {
-            bail!("--set-webhook is for telegram; {channel} is told its URL in its console");
-        }
-        let steps = if self.set_webhook {
-            let mut settings = self.settings::<telegram::Telegram>()?;
-            connect_telegram(&mut settings, &url).await?;
-            self.store::<telegram::Telegram>(stack, &settings, &url).await?
-        } else {
-            with_platform!(
+        let steps = match (channel, self.set_webhook, self.register_commands) {
+            (_, false, false) => with_platform!(
                 channel,
                 P => self.store::<P>(stack, &self.settings::<P>()?, &url).await?,
                 webchat => {
                     add_webchat(stack, bot).await?;
                     format!("1. Open {url}\n")
                 }
-            )
+            ),
+            (Channel::Telegram, true, false) => {
+                let mut settings = self.settings::<Telegram>()?;
+                setup::telegram(&mut settings, &url).await?;
+                self.store::<Telegram>(stack, &settings, &url).await?
+            }
+            (Channel::Line, true, false) => {
+                let settings = self.settings::<Line>()?;
+                setup::line(&settings, &url).await?;
+                self.store::<Line>(stack, &settings, &url).await?
+            }
+            (Channel::Discord, false, true) => {
+                let settings = self.settings::<Discord>()?;
+                setup::discord(&settings).await?;
+                self.store::<Discord>(stack, &settings, &url).await?
+            }
+            (_, true, _) => bail!("--set-webhook is for telegram and line; {channel} is told its URL in its console"),
+            (_, false, true) => bail!("--register-commands is for discord; {channel} has no commands to register"),
         };
         if global.json {
             output::json(&json!({"channel": channel, "bot": bot, "webhook": url, "steps": steps}))
@@ -184,42 +201,6 @@ fn settings_help() -> String {
          hoopoe channel add webchat --stack hoopoe",
     );
     help
-}
-
-async fn connect_telegram(settings: &mut telegram::Settings, url: &str) -> anyhow::Result<()> {
-    let http = stack::http_client()?;
-    let refused = |what: &str, outcome: Outcome| match outcome {
-        Outcome::Refused { reason, .. } => anyhow::anyhow!("nothing was stored: Telegram refuses {what}: {reason}"),
-        Outcome::Sent => anyhow::anyhow!("nothing was stored: Telegram's answer to {what} is not understood"),
-    };
-    if !settings.has_username() {
-        let step = Step::start("telegram", "asking whose token it is");
-        let (status, _, body) = call(&http, settings.get_me()?).await?;
-        let name = telegram::Settings::read_me(status, &body).map_err(|outcome| refused("getMe", outcome))?;
-        step.done(format_args!("the bot is @{name}"));
-        settings.set_username(name);
-    }
-    let step = Step::start("telegram", "setting the webhook");
-    let (status, headers, body) = call(&http, settings.set_webhook(url)?).await?;
-    match telegram::Telegram::outcome(status, &headers, &body) {
-        Outcome::Sent => step.done("the webhook is set"),
-        outcome @ Outcome::Refused { .. } => return Err(refused("setWebhook", outcome)),
-    }
-    Ok(())
-}
-
-async fn call(
-    http: &reqwest::Client,
-    request: ApiRequest,
-) -> anyhow::Result<(reqwest::StatusCode, reqwest::header::HeaderMap, Vec<u8>)> {
-    let request = reqwest::Request::try_from(request.into_http(None)?).map_err(reqwest::Error::without_url)?;
-    let answered = async {
-        let response = http.execute(request).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok((status, headers, response.bytes().await?.to_vec()))
-    };
-    // The URL holds the token.
-    answered.await.map_err(reqwest::Error::without_url).context("the platform's API cannot be reached")
 }
 
 async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {

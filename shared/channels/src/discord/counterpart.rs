@@ -31,9 +31,9 @@ impl Counterpart for Discord {
         })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, _now: Timestamp) -> Vec<u8> {
         let person = 220_000_000_000_000_000 + u64::from(person);
-        let interaction = json!({
+        json!({
             "version": 1,
             "type": 2,
             "id": (330_000_000_000_000_000 + u64::from(message)).to_string(),
@@ -48,15 +48,20 @@ impl Counterpart for Discord {
                 "name": "ask",
                 "options": [{ "name": "question", "type": 3, "value": text }],
             },
-        });
-        let (timestamp, body) = (now.as_secs().to_string(), interaction.to_string());
-        let signature = hex::encode(pair().sign(format!("{timestamp}{body}").as_bytes()));
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+        let timestamp = now.as_secs().to_string();
+        let signature = hex::encode(pair().sign(&[timestamp.as_bytes(), told].concat()));
         http::Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json")
             .header("x-signature-timestamp", timestamp)
             .header("x-signature-ed25519", signature)
-            .body(body.into_bytes())
+            .body(told.to_vec())
             .expect("a valid request")
     }
 

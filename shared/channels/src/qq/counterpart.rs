@@ -20,8 +20,8 @@ impl Counterpart for Qq {
         json!({ "app_id": APP_ID, "app_secret": APP_SECRET, "api_base": api_base })
     }
 
-    fn says(person: u32, message: u32, text: &str, _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let payload = json!({
+    fn message(person: u32, message: u32, text: &str, _api_base: &str, _now: Timestamp) -> Vec<u8> {
+        json!({
             "op": 0,
             "s": message,
             "t": "C2C_MESSAGE_CREATE",
@@ -32,16 +32,21 @@ impl Counterpart for Qq {
                 "content": text,
                 "timestamp": "2026-01-01T08:00:00+08:00",
             },
-        });
-        let (timestamp, body) = (now.as_secs().to_string(), payload.to_string());
+        })
+        .to_string()
+        .into_bytes()
+    }
+
+    fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
+        let timestamp = now.as_secs().to_string();
         let pair = key_pair(APP_SECRET).expect("a secret");
-        let signature = hex::encode(pair.sign(format!("{timestamp}{body}").as_bytes()));
+        let signature = hex::encode(pair.sign(&[timestamp.as_bytes(), told].concat()));
         http::Request::builder()
             .method(Method::POST)
             .header(CONTENT_TYPE, "application/json")
             .header("x-signature-timestamp", timestamp)
             .header("x-signature-ed25519", signature)
-            .body(body.into_bytes())
+            .body(told.to_vec())
             .expect("a valid request")
     }
 

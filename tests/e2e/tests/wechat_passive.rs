@@ -1,0 +1,51 @@
+//! A WeChat account that may not send: its reply is the answer to WeChat's own request.
+
+use e2e::Stack;
+use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::envelope::{self, Key};
+use hoopoe_channels::wechat::Wechat;
+use hoopoe_message::Timestamp;
+use serde_json::Value;
+
+/// Asks as WeChat does, again where no answer came, and returns the reply it was answered with.
+async fn ask(stack: &Stack, bot: &str, settings: &Value, message: u32, text: &str) -> String {
+    let posted = Wechat::says(7, message, text, "http://127.0.0.1:1", Timestamp::now());
+    let url = format!("{}?{}", stack.webhook("wechat", bot), posted.uri().query().expect("it is signed"));
+    for _ in 0..3 {
+        let request = stack.http.post(&url).headers(posted.headers().clone()).body(posted.body().clone());
+        let answer = request.send().await.expect("the function URL answers").text().await.expect("text");
+        if let Some(sealed) = element(&answer, "Encrypt") {
+            let setting = |name: &str| settings[name].as_str().expect("a text").to_owned();
+            let key = Key::decode(&setting("encoding_aes_key")).expect("43 characters");
+            let opened = envelope::open(&key, &sealed, &setting("app_id")).expect("it is for this account");
+            return String::from_utf8(opened).expect("UTF-8");
+        }
+        assert_eq!(answer, "success");
+    }
+    panic!("three requests were not answered with a reply");
+}
+
+fn element(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}><![CDATA["))?;
+    Some(rest.split_once("]]>")?.0.to_owned())
+}
+
+#[tokio::test]
+async fn the_reply_is_the_answer_to_the_request() {
+    let stack = Stack::open().await;
+    let bot = Stack::new_bot();
+    // Nothing listens there: a reply that were sent would be a dead letter.
+    let mut settings = Wechat::settings("http://127.0.0.1:1");
+    settings["passive"] = true.into();
+    stack.hoopoe(&["channel", "add", "wechat", "--bot", &bot], &settings.to_string()).await;
+
+    let chinese = ask(&stack, &bot, &settings, 1, "忘记密码怎么办").await;
+    assert!(chinese.contains("验证码"), "{chinese}");
+    // WeChat did not hear it, and asks the same again.
+    assert_eq!(
+        element(&ask(&stack, &bot, &settings, 1, "忘记密码怎么办").await, "Content"),
+        element(&chinese, "Content")
+    );
+    let english = ask(&stack, &bot, &settings, 2, "where is my parcel").await;
+    assert!(english.contains("My orders") && !english.contains("验证码"), "what was said is not said again: {english}");
+}

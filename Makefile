@@ -61,6 +61,25 @@ chromium:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || { \
 		echo "Chromium is missing: sudo apt install chromium, or set CHROMIUM to the program" >&2; exit 1; }
 
+# The compiler is told to allow the flags of coverage and sanitizer, which else only its nightly builds do.
+# Seconds for each target of `make fuzz`, and which channels.
+SECONDS ?= 60
+CHANNEL ?= wecom wechat dingtalk feishu qq telegram slack discord whatsapp messenger line teams
+CARGO_FUZZ := 0.13.2
+
+.PHONY: fuzz
+fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slack SECONDS=600 for one, longer).
+	@test -x target/tools/bin/cargo-fuzz || cargo install --quiet --locked --root target/tools --version $(CARGO_FUZZ) cargo-fuzz
+	@for channel in $(CHANNEL); do \
+		mkdir -p target/fuzz/corpus/$$channel; \
+		echo "$$channel: $(SECONDS) s"; \
+		RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$channel \
+			target/fuzz/corpus/$$channel tests/fixtures/$$channel -- \
+			-max_total_time=$(SECONDS) -max_len=8192 -print_final_stats=1 >target/fuzz/$$channel.log 2>&1 \
+			|| { tail -40 target/fuzz/$$channel.log; exit 1; }; \
+		grep -hE "stat::number_of_executed_units|cov: [0-9]+" target/fuzz/$$channel.log | tail -2 | sed -E 's/.*(cov: [0-9]+ ft: [0-9]+).*/  \1/; s/stat::number_of_executed_units: /  executions: /'; \
+	done
+
 .PHONY: lint-template
 lint-template: tools ## Let SAM and cfn-lint check template.yaml.
 	target/venv/sam/bin/sam validate --lint --template template.yaml

@@ -21,6 +21,8 @@ use crate::wait::eventually;
 pub struct Stack {
     /// An HTTP client that finds the function URLs.
     pub http: Client,
+    /// What clients of the emulator are made from.
+    pub config: SdkConfig,
     /// The SQS client of the emulator.
     pub sqs: aws_sdk_sqs::Client,
     /// The DynamoDB client of the emulator.
@@ -73,6 +75,7 @@ impl Stack {
             http: local_client(&description),
             sqs: aws_sdk_sqs::Client::new(&config),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            config,
             description,
             outputs,
             state,

@@ -210,6 +210,24 @@ mod tests {
         }
     }
 
+    /// Lambda hands a body over as text or in base64, as its media type has it; a signature covers the bytes.
+    #[test]
+    fn the_body_is_its_bytes_whatever_lambda_made_of_it() {
+        let event = |body: &str, encoded: bool| {
+            let event = serde_json::json!({
+                "version": "2.0", "routeKey": "$default", "rawPath": "/telegram/main", "rawQueryString": "a=%2B&b",
+                "headers": {"content-type": "application/octet-stream"}, "body": body, "isBase64Encoded": encoded,
+                "requestContext": {"http": {"method": "POST", "path": "/telegram/main"}},
+            });
+            lambda_http::request::from_str(&event.to_string()).expect("an event of a function URL")
+        };
+        let (text, encoded) = (event("{\"text\":\"你好\"}", false), event("eyJ0ZXh0Ijoi5L2g5aW9In0=", true));
+        assert_eq!(text.body().as_ref(), encoded.body().as_ref());
+        assert_eq!(encoded.body().as_ref(), "{\"text\":\"你好\"}".as_bytes());
+        assert_eq!(event("//8=", true).body().as_ref(), [0xFF, 0xFF]);
+        assert_eq!(text.uri().query(), Some("a=%2B&b"));
+    }
+
     #[test]
     fn a_stranger_learns_nothing_about_the_inside() {
         let fault = Fault::Keys(KeyringError::Call { operation: "decrypting a key", cause: "AccessDenied arn".into() });

@@ -20,10 +20,6 @@ use crate::vectors::matrix;
 
 const FOLDS: usize = 5;
 
-/// A wrong answer, whether to a question of another intent or to one out of scope, is as bad as so many right ones are
-/// good. In its place would have stood the suggestions or the fallback.
-const COST_OF_WRONG: i64 = 3;
-
 /// What may be suggested to of the held-out background: a suggestion too many costs a glance.
 const MAX_FALSE_SUGGESTIONS: f64 = 0.25;
 
@@ -151,8 +147,10 @@ impl Tally {
         tally
     }
 
+    /// A wrong answer, whether to a question of another intent or to one out of scope, is as bad as a right one is good: in
+    /// its place would have stood the suggestions or the fallback.
     fn worth(&self) -> i64 {
-        self.right - COST_OF_WRONG * (self.wrong + self.false_answers)
+        self.right - self.wrong - self.false_answers
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A linear classifier tells intents apart, but knows little of what lies outside of all of them: a question about
 //! nothing in the pack still falls on some side of every border. Whether an example of the intent says nearly the same
-//! is what tells. On the shop pack's blind questions, with 2 % of those out of scope answered, the classifier alone
-//! answers 94 % of those in scope, the nearest example alone 72 %, and both together ([`Self`](Neighbours)) 99 %.
+//! is what tells. On 1,300 blind questions to the shop pack, with the threshold that answers 2 % of those out of scope, the
+//! classifier alone answers 94 % of those in scope rightly, the nearest example alone 72 %, and both together 99 %.
 
 use serde::{Deserialize, Serialize};
 

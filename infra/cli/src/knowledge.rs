@@ -248,15 +248,9 @@ fn encode_examples(encoder: &mut Encoder, pack: &Pack) -> anyhow::Result<Vec<f32
 }
 
 /// The vectors of texts, one after the other.
-///
-/// Each text is encoded alone, as a question mostly is: INT8 rounds by what else is in a batch, so a text's vector would
-/// change with its neighbours.
 fn encode(encoder: &mut Encoder, what: &str, texts: &[&str]) -> anyhow::Result<Vec<f32>> {
     let step = Step::start("Knowledge", format_args!("encoding {} {what}", texts.len()));
-    let mut vectors = Vec::with_capacity(texts.len() * encoder.dimension());
-    for text in texts {
-        vectors.extend_from_slice(encoder.encode(&[text])?.row(0));
-    }
+    let vectors = encoder.encode(texts)?.into_values();
     step.done(format_args!("encoded {} {what}", texts.len()));
     Ok(vectors)
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use hoopoe_encoder::{Encoder, EncoderError, EncoderFiles, Options};
 use proptest::prelude::*;
 
-/// Vectors of the same text in other batches differ by this much at most: INT8 scales are those of the whole batch.
-const BATCH_TOLERANCE: f32 = 0.02;
+/// Vectors of the same text in other batches differ by this much at most: sums of numbers are rounded in another order.
+const BATCH_TOLERANCE: f32 = 1e-3;
 
 fn files() -> EncoderFiles {
     let folder = std::env::var_os("HOOPOE_MODEL_DIR")

@@ -25,7 +25,13 @@ const ANSWER: Duration = Duration::from_secs(3);
 pub(crate) struct Published {
     http: Client,
     /// The lock is held while keys are fetched: requests that come together cause one call.
-    keys: Mutex<HashMap<String, (Instant, Arc<[PublishedKey]>)>>,
+    keys: Mutex<HashMap<String, Fetched>>,
+}
+
+/// Keys, and when they were fetched.
+struct Fetched {
+    since: Instant,
+    keys: Arc<[PublishedKey]>,
 }
 
 impl Published {
@@ -62,13 +68,13 @@ impl Extension<Teams> for Published {
     async fn published(&self, url: &str, anew: bool) -> Result<Arc<[PublishedKey]>, UnpublishedError> {
         let mut known = self.keys.lock().await;
         let good_for = if anew { ANEW } else { KEPT };
-        if let Some((since, keys)) = known.get(url)
-            && since.elapsed() < good_for
+        if let Some(fetched) = known.get(url)
+            && fetched.since.elapsed() < good_for
         {
-            return Ok(Arc::clone(keys));
+            return Ok(Arc::clone(&fetched.keys));
         }
         let keys = self.fetch(url).await?;
-        known.insert(url.to_owned(), (Instant::now(), Arc::clone(&keys)));
+        known.insert(url.to_owned(), Fetched { since: Instant::now(), keys: Arc::clone(&keys) });
         Ok(keys)
     }
 }

@@ -41,6 +41,7 @@ test: test-unit test-e2e test-browser ## Run all tests; the last two on a local 
 .PHONY: test-unit
 test-unit: knowledge ## Run the tests that need no stack.
 	cargo test --locked
+	target/venv/model/bin/python -m unittest discover --quiet infra/model
 
 .PHONY: test-stack
 test-stack: $(HOOPOE)

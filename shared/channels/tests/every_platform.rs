@@ -1,13 +1,21 @@
 //! What holds on every platform, tried on each: its own side signs, the bot verifies and answers, its own side reads.
 
+mod setup;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
 use hoopoe_channels::counterpart::{Answer, Counterpart};
 use hoopoe_channels::with_platform;
-use hoopoe_channels::{ApiRequest, Outcome, Received, Refusal, Request, Sender, Settings, Webhook};
+use hoopoe_channels::{
+    ApiRequest, InvalidSettings, Outcome, Received, Refusal, Request, Sender, Settings, Unrenderable, Webhook,
+};
 use hoopoe_message::{BotId, Channel, Content, Conversation, InboundMessage, Reply, Timestamp, wire};
-use http::{HeaderMap, HeaderValue, Method};
-use secrecy::{ExposeSecret, SecretString};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use proptest::prelude::*;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use setup::keys;
 
 const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
 const API_BASE: &str = "http://127.0.0.1:9000";
@@ -17,10 +25,6 @@ type Posted = http::Request<Vec<u8>>;
 
 fn settings<P: Counterpart>() -> P::Settings {
     P::Settings::parse(&P::settings(API_BASE).to_string()).expect("its own settings are accepted")
-}
-
-fn keys<K: DeserializeOwned>(json: &SecretString) -> K {
-    serde_json::from_str(json.expose_secret()).expect("keys as they are stored")
 }
 
 fn says<P: Counterpart>(person: u32, message: u32) -> Posted {
@@ -151,10 +155,7 @@ fn an_old_request_is_stale_where_the_platform_signs_the_time() {
 fn what_the_bot_replies_is_read() {
     fn check<P: Counterpart>() {
         let keys: <P as Sender>::Keys = keys(&settings::<P>().keys().send);
-        let token = P::token_request(&keys).map(|request| {
-            let answer = ask::<P>(request.expect("a valid URL"), None);
-            P::read_token(answer.status, answer.body.to_string().as_bytes()).expect("a token").secret
-        });
+        let token = token::<P>(&keys);
         let long = "一句话。One more sentence. ".repeat(500);
         for (text, suggestions) in
             [("Two & three <days> *now* _or_ `later` 🐦", &["Opening hours", "联系人工"][..]), (&long, &[])]
@@ -175,8 +176,7 @@ fn what_the_bot_replies_is_read() {
                 read.push_str(&shown.text);
                 buttons.extend(shown.buttons);
             }
-            let same = |text: &str| text.split_whitespace().collect::<String>();
-            assert!(same(&read).contains(&same(text)), "{read}");
+            assert!(unspaced(&read).contains(&unspaced(text)), "{read}");
             for suggestion in suggestions {
                 let offered = buttons.iter().any(|button| button == suggestion) || read.contains(suggestion);
                 assert!(offered, "{suggestion} in {read} {buttons:?}");
@@ -193,6 +193,18 @@ fn what_the_bot_replies_is_read() {
         }
     }
     on_every_platform!(check);
+}
+
+fn token<P: Counterpart>(keys: &<P as Sender>::Keys) -> Option<SecretString> {
+    P::token_request(keys).map(|request| {
+        let answer = ask::<P>(request.expect("a valid URL"), None);
+        P::read_token(answer.status, answer.body.to_string().as_bytes()).expect("a token").secret
+    })
+}
+
+/// Where a text is cut, white space may go.
+fn unspaced(text: &str) -> String {
+    text.split_whitespace().collect()
 }
 
 fn ask<P: Counterpart>(request: ApiRequest, token: Option<&SecretString>) -> Answer {
@@ -231,20 +243,204 @@ fn reply<P: Counterpart>(text: &str, suggestions: &[&str]) -> Reply {
 
 #[test]
 fn no_secret_is_shown() {
-    fn check<P: Counterpart>() {
+    fn check<P: Counterpart>()
+    where
+        P::Settings: fmt::Debug,
+        <P as Webhook>::Keys: fmt::Debug,
+        <P as Sender>::Keys: fmt::Debug,
+    {
         let entered = P::settings(API_BASE);
         let settings = settings::<P>();
+        let stored = settings.keys();
         let steps = settings.console_steps("https://bot.example/channel/main");
-        let keys: <P as Sender>::Keys = keys(&settings.keys().send);
-        let requests = P::render(&keys, &reply::<P>("hello", &[]), NOW).expect("its own address");
-        let shown = format!("{:?} {steps} {requests:?} {:?}", settings.keys(), P::token_request(&keys));
+        let webhook: <P as Webhook>::Keys = keys(&stored.webhook);
+        let send: <P as Sender>::Keys = keys(&stored.send);
+        let reply = reply::<P>("forgotten words", &["secret button"]);
+        let requests =
+            format!("{:?} {:?}", P::render(&send, &reply, NOW).expect("its own address"), P::token_request(&send));
+        let shown = format!("{settings:?} {stored:?} {webhook:?} {send:?} {requests} {steps}");
         for (field, value) in entered.as_object().expect("an object") {
-            let secret = ["secret", "token", "key", "password"].iter().any(|word| field.contains(word));
-            if let (true, Value::String(value)) = (secret && !field.ends_with("_url"), value) {
+            // DingTalk's app_key is the name of an application.
+            let secret = ["secret", "token", "key", "password"].iter().any(|word| field.contains(word))
+                && !(field.ends_with("_url") || field == "app_key");
+            if let (true, Value::String(value)) = (secret, value) {
                 assert!(!shown.contains(value.as_str()), "{field} is shown: {shown}");
             }
         }
+        // Parts of an address may be the right to answer.
+        let address = reply.address.split('"').filter(|part| part.len() > 8);
+        for told in address.chain([reply.text.as_str(), &reply.suggestions[0]]) {
+            assert!(!requests.contains(told), "{told} is shown: {requests}");
+        }
         assert!(steps.contains("https://bot.example/channel/main"), "{steps}");
+    }
+    on_every_platform!(check);
+}
+
+#[test]
+fn settings_are_checked() {
+    fn check<P: Counterpart>() {
+        let entered = P::settings(API_BASE);
+        let fields = entered.as_object().expect("an object").keys();
+        let known: Vec<&'static str> = P::Settings::FIELDS.split('"').skip(1).step_by(2).collect();
+        for field in fields {
+            assert!(known.contains(&field.as_str()), "{field} is not named in {}", P::Settings::FIELDS);
+        }
+        setup::refuses::<P::Settings>(&entered, known.iter().map(|field| (*field, json!(["hush"]))));
+        setup::refuses::<P::Settings>(&entered, [("forgotten", json!("hush-hush"))]);
+        let required = P::Settings::FIELDS.split_once(" and optionally ").expect("optional ones").0;
+        for field in required.split('"').skip(1).step_by(2) {
+            let mut without = entered.clone();
+            without[field] = Value::Null;
+            let error = P::Settings::parse(&without.to_string()).err().expect(field);
+            assert_eq!(error, InvalidSettings::Missing(field));
+        }
+    }
+    on_every_platform!(check);
+}
+
+#[test]
+fn a_reply_needs_an_address_of_this_channel() {
+    fn check<P: Counterpart>() {
+        let keys: <P as Sender>::Keys = keys(&settings::<P>().keys().send);
+        let reply = reply::<P>("hello", &[]);
+        let own = &reply.address;
+        let mut others = vec![String::new(), " ".into(), "a b".into(), format!("{own} {own}")];
+        if let Some(fields) = own.strip_suffix('}') {
+            others.extend(["{}", "[]", "null"].map(Into::into));
+            others.push(format!("{fields},\"page\":1}}"));
+        }
+        for address in others {
+            let refused = P::render(&keys, &Reply { address: address.clone(), ..reply.clone() }, NOW);
+            assert!(matches!(refused, Err(Unrenderable::Address)), "{address}");
+        }
+        proptest!(|(address in ".{0,60}")| {
+            let _ = P::render(&keys, &Reply { address, ..reply.clone() }, NOW);
+        });
+    }
+    on_every_platform!(check);
+}
+
+#[test]
+fn any_request_is_read_or_refused() {
+    fn check<P: Counterpart>() {
+        let keys: <P as Webhook>::Keys = keys(&settings::<P>().keys().webhook);
+        let published = P::published();
+        let good = says::<P>(7, 1);
+        let nothing = HeaderMap::new();
+        proptest!(|(body: Vec<u8>, query in ".{0,80}", get: bool)| {
+            let method = if get { &Method::GET } else { &Method::POST };
+            for headers in [&nothing, good.headers()] {
+                for query in ["", &query, good.uri().query().unwrap_or_default()] {
+                    let request = Request { method, query, headers, body: &body, published: &published };
+                    let _ = P::receive(&keys, &request, NOW);
+                }
+            }
+        });
+        // What the platform proves to be its own is not believed to be of its form.
+        proptest!(|(told: Vec<u8>)| {
+            let _ = receive::<P>(&P::posts(&told, API_BASE, NOW));
+        });
+    }
+    on_every_platform!(check);
+}
+
+/// The fields of all platforms' answers, and what none of them documents for each.
+fn any_answer() -> impl Strategy<Value = Vec<u8>> {
+    let fields = [
+        "ok",
+        "error",
+        "errors",
+        "error_code",
+        "error_codes",
+        "error_subcode",
+        "errorCode",
+        "code",
+        "err_code",
+        "errcode",
+        "errmsg",
+        "msg",
+        "message",
+        "description",
+        "parameters",
+        "retry_after",
+        "details",
+        "messages",
+        "message_id",
+        "invaliduser",
+        "processQueryKey",
+        "flowControlledStaffIdList",
+        "punish",
+        "access_token",
+        "accessToken",
+        "tenant_access_token",
+        "expires_in",
+        "expireIn",
+        "expire",
+    ];
+    let values = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(429),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(1e22),
+        json!(""),
+        json!("x"),
+        json!("长".repeat(300)),
+        json!([]),
+        json!(["x"]),
+        json!({}),
+        json!({ "code": 1, "message": "长".repeat(300) }),
+    ];
+    let field = (prop::sample::select(fields.to_vec()), prop::sample::select(values.to_vec()));
+    let object = prop::collection::vec(field, 0..6)
+        .prop_map(|fields| fields.into_iter().collect::<BTreeMap<_, _>>())
+        .prop_map(|fields| serde_json::to_vec(&fields).expect("JSON"));
+    prop_oneof![any::<Vec<u8>>(), object]
+}
+
+#[test]
+fn any_answer_has_an_outcome() {
+    fn bounded(outcome: Outcome) -> Result<(), TestCaseError> {
+        if let Outcome::Refused { reason, .. } = outcome {
+            prop_assert!(reason.len() <= 200, "{}", reason);
+        }
+        Ok(())
+    }
+    fn check<P: Counterpart>() {
+        proptest!(|(status in 100_u16..600, body in any_answer())| {
+            let status = StatusCode::from_u16(status).expect("in range");
+            bounded(P::outcome(status, &HeaderMap::new(), &body))?;
+            if let Err(refused) = P::read_token(status, &body) {
+                prop_assert_ne!(&refused, &Outcome::Sent);
+                bounded(refused)?;
+            }
+        });
+    }
+    on_every_platform!(check);
+}
+
+#[test]
+fn any_reply_is_taken_and_read_whole() {
+    fn check<P: Counterpart>() {
+        let keys: <P as Sender>::Keys = keys(&settings::<P>().keys().send);
+        let token = token::<P>(&keys);
+        let reply = reply::<P>("", &[]);
+        let parts = "([a-z。🐦*_`~<>&@#\"\\\\ \n]|1\\. |https://a\\.example/b_c ){0,40}";
+        proptest!(ProptestConfig::with_cases(48), |(part in parts, parts in 0_usize..120, suggestion in "[a-z你🐦 ]{0,30}")| {
+            let reply = Reply { text: part.repeat(parts), suggestions: vec![suggestion], ..reply.clone() };
+            let mut read = String::new();
+            for part in P::render(&keys, &reply, NOW).expect("its own address") {
+                let answer = ask::<P>(part.request, token.as_ref());
+                let outcome = P::outcome(answer.status, &HeaderMap::new(), answer.body.to_string().as_bytes());
+                prop_assert_eq!(outcome, Outcome::Sent);
+                read.push_str(&answer.shown.expect("a person reads it").text);
+            }
+            prop_assert!(unspaced(&read).contains(&unspaced(&reply.text)), "{}", read);
+        });
     }
     on_every_platform!(check);
 }

@@ -1,15 +1,17 @@
 //! What Feishu is sent, what it says to that, and the settings of an app.
 
 mod sent;
+mod setup;
 
 use std::time::Duration;
 
 use hoopoe_channels::feishu::{Feishu, Settings as FeishuSettings};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings, Webhook};
-use hoopoe_message::{BotId, Channel, Conversation, MessageId, Reply, Timestamp};
+use hoopoe_channels::{Outcome, Retry, Sender, Settings};
+use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
+use sent::refused;
 use serde_json::{Value, json};
 
 const PRIVATE: &str = r#"{"chat":"oc_fixture01","message":"om_fixture01"}"#;
@@ -31,30 +33,12 @@ fn settings() -> FeishuSettings {
     FeishuSettings::parse(&entered().to_string()).expect("valid settings")
 }
 
-fn webhook_keys() -> <Feishu as Webhook>::Keys {
-    serde_json::from_str(settings().keys().webhook.expose_secret()).expect("keys as they are stored")
-}
-
 fn send_keys() -> <Feishu as Sender>::Keys {
-    serde_json::from_str(settings().keys().send.expose_secret()).expect("keys as they are stored")
+    setup::keys(&settings().keys().send)
 }
 
 fn reply(address: &str, text: &str, suggestions: &[&str]) -> Reply {
-    Reply {
-        id: MessageId::try_from("om_fixture01".to_owned()).expect("a valid id"),
-        conversation: Conversation {
-            channel: Channel::Feishu,
-            bot: BotId::default(),
-            chat: "oc_fixture01:ou_ada0001".into(),
-        },
-        address: address.into(),
-        number: 1,
-        after: None,
-        received_at: Timestamp::from_secs(1_767_225_600),
-        created_at: Timestamp::from_secs(1_767_225_600),
-        text: text.into(),
-        suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
-    }
+    sent::reply::<Feishu>("oc_fixture01:ou_ada0001", "om_fixture01", address, text, suggestions)
 }
 
 fn rendered(reply: &Reply) -> Vec<Value> {
@@ -80,7 +64,7 @@ fn requests_are_what_feishu_documents() {
     let mut elsewhere = entered();
     elsewhere["api_base"] = "https://open.larksuite.com/".into();
     let elsewhere = FeishuSettings::parse(&elsewhere.to_string()).expect("valid settings").keys();
-    let elsewhere = serde_json::from_str(elsewhere.send.expose_secret()).expect("keys as they are stored");
+    let elsewhere = setup::keys(&elsewhere.send);
     let token = |keys: &_| sent::request(Feishu::token_request(keys).expect("Feishu uses tokens"), None);
     let requests = json!({
         "private": replied(PRIVATE, "点击登录页的“忘记密码”。\n\n然后登录。", &[]),
@@ -133,12 +117,9 @@ fn a_part_has_one_key_whoever_sends_it() {
 #[test]
 fn a_reply_needs_an_address_of_this_channel() {
     for address in [
-        "",
         "oc_fixture01",
-        "{}",
         r#"{"chat":7}"#,
         r#"{"chat":""}"#,
-        r#"{"chat":"oc_1","page":1}"#,
         r#"{"chat":"oc_1","message":"../x"}"#,
         r#"{"chat":"oc_1","message":"om_1?x=1"}"#,
     ] {
@@ -148,7 +129,6 @@ fn a_reply_needs_an_address_of_this_channel() {
 
 #[test]
 fn each_answer_to_a_send_has_its_outcome() {
-    let refused = |reason: &str, retry| Outcome::Refused { reason: reason.into(), retry };
     for (status, body, outcome) in [
         (200, r#"{"code":0,"msg":"success","data":{"message_id":"om_1"}}"#, Outcome::Sent),
         (
@@ -260,8 +240,7 @@ fn each_answer_to_a_send_has_its_outcome() {
         (502, "<html>", refused("HTTP 502, and no answer of Feishu", Retry::Backoff)),
         (200, "<html>", refused("HTTP 200, and no answer of Feishu", Retry::Never)),
     ] {
-        let status = StatusCode::from_u16(status).expect("a status");
-        assert_eq!(Feishu::outcome(status, &HeaderMap::new(), body.as_bytes()), outcome, "{body}");
+        assert_eq!(sent::outcome::<Feishu>(status, &HeaderMap::new(), body), outcome, "{body}");
     }
 }
 
@@ -303,7 +282,7 @@ fn a_token_is_read_or_the_reason_is_told() {
 
 #[test]
 fn settings_are_checked_field_by_field() {
-    for (field, value) in [
+    let faults = [
         ("app_id", json!("")),
         ("app_id", json!("cli/../x")),
         ("app_secret", json!("")),
@@ -321,31 +300,10 @@ fn settings_are_checked_field_by_field() {
         ("group_prefix", json!("x".repeat(17))),
         ("api_base", json!("open.larksuite.com")),
         ("chat_id", json!("x")),
-    ] {
-        let mut settings = entered();
-        settings[field] = value;
-        let error = FeishuSettings::parse(&settings.to_string()).expect_err(field).to_string();
-        assert!(error.contains(&format!("\"{field}\"")), "{error}");
-    }
+    ];
+    setup::refuses::<FeishuSettings>(&entered(), faults);
     let steps = settings().console_steps("https://bot.example/feishu/main");
     insta::assert_snapshot!("console_steps", steps);
-}
-
-#[test]
-fn no_secret_is_shown() {
-    let shown = format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {}",
-        settings(),
-        settings().keys(),
-        webhook_keys(),
-        send_keys(),
-        Feishu::render(&send_keys(), &reply(PRIVATE, "hello", &[]), Timestamp::now()).expect("an address"),
-        Feishu::token_request(&send_keys()).expect("Feishu uses tokens").expect("a request"),
-        settings().console_steps("https://bot.example/feishu/main"),
-    );
-    for secret in ["fixture-app-secret", "fixtureVerificationToken01", "fixture-encrypt-key"] {
-        assert!(!shown.contains(secret), "{shown}");
-    }
 }
 
 proptest! {
@@ -361,12 +319,5 @@ proptest! {
                 prop_assert!(request.body().len() <= 30 * 1024, "{}", request.body().len());
             }
         }
-    }
-
-    #[test]
-    fn any_answer_has_an_outcome(status in 100_u16..600, body: Vec<u8>) {
-        let status = StatusCode::from_u16(status).expect("in range");
-        let _ = Feishu::outcome(status, &HeaderMap::new(), &body);
-        let _ = Feishu::read_token(status, &body);
     }
 }

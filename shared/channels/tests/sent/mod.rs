@@ -1,10 +1,30 @@
-//! Requests in a form that snapshots can show.
+//! Replies, their requests in a form that snapshots can show, and what becomes of them.
 
 use std::collections::BTreeMap;
 
-use hoopoe_channels::{ApiRequest, Part};
+use hoopoe_channels::{ApiRequest, Outcome, Part, Retry, Sender};
+use hoopoe_message::{BotId, Conversation, MessageId, Reply, Timestamp};
+use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+
+/// When the replies are written and sent.
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+/// A reply to a message of a chat.
+pub(crate) fn reply<P: Sender>(chat: &str, id: &str, address: &str, text: &str, suggestions: &[&str]) -> Reply {
+    Reply {
+        id: MessageId::try_from(id.to_owned()).expect("a valid id"),
+        conversation: Conversation { channel: P::CHANNEL, bot: BotId::default(), chat: chat.into() },
+        address: address.into(),
+        number: 1,
+        after: None,
+        received_at: NOW,
+        created_at: NOW,
+        text: text.into(),
+        suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
+    }
+}
 
 /// A request as the platform gets it.
 pub(crate) fn request(request: http::Result<ApiRequest>, token: Option<&SecretString>) -> Value {
@@ -26,4 +46,14 @@ pub(crate) fn parts(parts: Vec<Part>, token: Option<&SecretString>) -> Vec<Value
         shown
     };
     parts.into_iter().map(shown).collect()
+}
+
+/// What becomes of a send that is answered so.
+pub(crate) fn outcome<P: Sender>(status: u16, headers: &HeaderMap, body: &str) -> Outcome {
+    P::outcome(StatusCode::from_u16(status).expect("a status"), headers, body.as_bytes())
+}
+
+/// An outcome other than [`Outcome::Sent`].
+pub(crate) fn refused(reason: &str, retry: Retry) -> Outcome {
+    Outcome::Refused { reason: reason.into(), retry }
 }

@@ -21,6 +21,7 @@
 //! | [`webchat`] | the bot's own web page |
 //! | [`signature`] | HMAC-SHA256 and Ed25519 over a request's bytes |
 //! | [`envelope`] | the AES envelope of WeCom, which other Chinese platforms share |
+//! | `group` | what is for the bot where several people talk |
 //! | `meta` | what WhatsApp and Messenger share |
 //! | [`split`] | cutting a long reply at a platform's limit |
 //!
@@ -35,6 +36,7 @@ pub mod dingtalk;
 pub mod discord;
 pub mod envelope;
 pub mod feishu;
+mod group;
 pub mod line;
 pub mod messenger;
 mod meta;

@@ -118,6 +118,16 @@ impl Fields {
         self.optional(field, rule, keeps)?.ok_or(InvalidSettings::Missing(field))
     }
 
+    /// Takes the optional prefix by which a group may call the bot. A `/` is left to commands.
+    pub(crate) fn group_prefix(&mut self) -> Result<Option<String>, InvalidSettings> {
+        let rule = "has to be 1 to 16 characters without white space, not beginning with /";
+        self.optional("group_prefix", rule, |prefix| {
+            (1..=16).contains(&prefix.chars().count())
+                && !prefix.starts_with('/')
+                && !prefix.chars().any(|c| c.is_whitespace() || c.is_control())
+        })
+    }
+
     /// Takes an optional address of an API, without its trailing slashes.
     pub(crate) fn base_url(&mut self, field: &'static str) -> Result<Option<String>, InvalidSettings> {
         let rule = "has to be an http:// or https:// address without a query, such as https://api.example.com";
@@ -134,6 +144,20 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_a_word_that_is_no_command() {
+        let read = |prefix: &str| {
+            let json = serde_json::json!({ "group_prefix": prefix }).to_string();
+            Fields::read(&json, &["group_prefix"])?.group_prefix()
+        };
+        for prefix in ["!", "小鸟", "Hoopoe,", &"长".repeat(16)] {
+            assert_eq!(read(prefix), Ok(Some(prefix.to_owned())));
+        }
+        for wrong in ["", " bot", "hey bot", "/bot", "a\u{0}b", &"长".repeat(17)] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_fault_names_its_field_and_never_quotes_a_value() {

@@ -19,11 +19,18 @@ use serde_json::{Value, json};
 const SETTINGS: &str = r#"{
     "bot_token": "110201543:fixture_token-00000000000000000000",
     "secret_token": "fixture-secret_1",
-    "bot_username": "@hoopoe_test_bot"
+    "bot_username": "@hoopoe_test_bot",
+    "group_prefix": "!bot"
 }"#;
 
 fn settings() -> TelegramSettings {
     TelegramSettings::parse(SETTINGS).expect("valid settings")
+}
+
+fn without_prefix() -> TelegramSettings {
+    let mut settings: Value = serde_json::from_str(SETTINGS).expect("JSON");
+    settings["group_prefix"] = Value::Null;
+    TelegramSettings::parse(&settings.to_string()).expect("valid settings")
 }
 
 fn webhook_keys(settings: &TelegramSettings) -> <Telegram as Webhook>::Keys {
@@ -72,6 +79,16 @@ fn without_a_username_only_the_name_is_not_heard() {
     }
     for fixture in ["group_mention.json", "group_command_with_name.json"] {
         assert!(!heard(fixture), "{fixture}");
+    }
+}
+
+#[test]
+fn without_a_prefix_nothing_begins_with_it() {
+    let plain = without_prefix();
+    for fixture in ["group_prefix.json", "group_prefix_alone.json"] {
+        let body = received::fixture("telegram", fixture);
+        let received = receive(&plain, &signed("fixture-secret_1"), &body).expect("authentic");
+        assert_eq!((received.messages.len(), received.ignored), (0, 1), "{fixture}");
     }
 }
 
@@ -229,11 +246,14 @@ fn settings_are_checked_field_by_field() {
         ("secret_token", json!("x".repeat(257))),
         ("secret_token", json!("")),
         ("bot_username", json!("https://t.me/x")),
+        ("group_prefix", json!("/bot")),
+        ("group_prefix", json!("hey bot")),
         ("api_base", json!("api.telegram.org")),
     ];
     setup::refuses::<TelegramSettings>(&serde_json::from_str(SETTINGS).expect("JSON"), faults);
-    let steps = settings().console_steps("https://bot.example/telegram/main");
-    insta::assert_snapshot!("console_steps", steps);
+    let url = "https://bot.example/telegram/main";
+    insta::assert_snapshot!("console_steps", without_prefix().console_steps(url));
+    insta::assert_snapshot!("console_steps_with_prefix", settings().console_steps(url));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Address, Dingtalk, Session, event, is_dingtalks, is_id, scalar};
+use crate::group;
 use crate::signature::verify_hmac_base64;
 use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, fresh, message_id};
 
@@ -164,11 +165,7 @@ impl RobotMessage {
         match self.kind.as_deref()? {
             "text" => {
                 let words = self.text.get("content").or(Some(&self.content)).and_then(Value::as_str)?;
-                Some(match words.trim() {
-                    // The robot was called by its name and nothing else.
-                    "" => Content::text("/help"),
-                    words => Content::text(words),
-                })
+                Some(group::said(words, false))
             }
             "richText" => {
                 let parts = self.content.get("richText").and_then(Value::as_array)?;

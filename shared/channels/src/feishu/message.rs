@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::receive::{Person, WebhookKeys};
+use crate::group;
 use crate::webhook::Refusal;
 
 /// The `message` of an event.
@@ -66,17 +67,12 @@ impl Message {
         let text = named(&text, mentions, &ours);
         let text = text.trim();
         let prefix = keys.group_prefix.as_deref().filter(|_| group);
-        let called = prefix.and_then(|prefix| text.strip_prefix(prefix));
-        let text = called.map_or(text, str::trim_start);
+        let called = prefix.and_then(|prefix| group::without_prefix(text, prefix));
+        let text = called.unwrap_or(text);
         if group && called.is_none() && !ours.contains(&true) && Command::parse(text).is_none() {
             return Ok(None);
         }
-        Ok(Some(match text {
-            "" if media => Content::Unsupported,
-            // The bot was called and nothing else.
-            "" => Content::text("/help"),
-            text => Content::text(text),
-        }))
+        Ok(Some(group::said(text, media)))
     }
 }
 

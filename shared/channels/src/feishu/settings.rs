@@ -43,11 +43,7 @@ impl settings::Settings for Settings {
         let bot_open_id = fields.optional("bot_open_id", "has to be the bot's open_id, such as ou_1a2b3c", |id| {
             id.starts_with("ou_") && is_id(id)
         })?;
-        let group_prefix =
-            fields.optional("group_prefix", "has to be 1 to 16 characters without white space", |prefix| {
-                (1..=16).contains(&prefix.chars().count())
-                    && !prefix.chars().any(|c| c.is_whitespace() || c.is_control())
-            })?;
+        let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
             verification_token: verification_token.into(),

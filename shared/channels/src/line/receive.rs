@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{Address, Line};
+use crate::group;
 use crate::signature::verify_hmac_base64;
 use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 
@@ -283,18 +284,13 @@ impl Text {
         let (said, mentioned) = without_mentions(&self.text, mentions);
         let commanded = Command::parse(&said).is_some();
         let prefix = keys.group_prefix.as_ref().filter(|_| group && !commanded);
-        let prefixed = prefix.and_then(|prefix| without_prefix(&said, prefix));
+        let prefixed = prefix.and_then(|prefix| group::without_prefix(&said, prefix));
         let addressed = mentioned || prefixed.is_some();
         if group && !addressed && !commanded {
             return None;
         }
-        let said = prefixed.unwrap_or(&said);
-        match said.trim() {
-            // The bot was called by its name and nothing else.
-            "" if addressed => Some(Content::text("/help")),
-            "" => None,
-            said => Some(Content::text(said)),
-        }
+        let said = prefixed.unwrap_or(&said).trim();
+        (addressed || !said.is_empty()).then(|| group::said(said, false))
     }
 }
 
@@ -315,44 +311,14 @@ fn without_mentions<'a>(text: &str, mentions: impl Iterator<Item = &'a Mentionee
     rest.push_str(&text[done..]);
     let mentioned = !ours.is_empty();
     if mentioned {
-        rest = unaddressed(&rest).to_owned();
+        rest = group::unaddressed(&rest).to_owned();
     }
     (rest, mentioned)
-}
-
-/// What follows the prefix; `None` where the text does not begin with it as a word of its own.
-fn without_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let text = text.trim_start();
-    let (start, rest) = text.split_at_checked(prefix.len())?;
-    let ends_word = |character: Option<char>| !character.is_some_and(|c| c.is_ascii_alphanumeric());
-    let apart = ends_word(prefix.chars().next_back()) || ends_word(rest.chars().next());
-    (start.eq_ignore_ascii_case(prefix) && apart).then(|| unaddressed(rest))
-}
-
-/// "Hoopoe, are you open?" without the name.
-fn unaddressed(text: &str) -> &str {
-    text.trim_start_matches([' ', '\u{3000}', ',', '，', '、', ':', '：'])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_is_a_word_of_its_own() {
-        for (text, prefix, rest) in [
-            ("Bot, are you open?", "bot", Some("are you open?")),
-            (" bot:hello", "bot", Some("hello")),
-            ("bottle is empty", "bot", None),
-            ("戴胜你好", "戴胜", Some("你好")),
-            ("!where is it", "!", Some("where is it")),
-            ("bot", "bot", Some("")),
-            ("戴", "戴胜", None),
-            ("戴我", "bot", None),
-        ] {
-            assert_eq!(without_prefix(text, prefix), rest, "{text}");
-        }
-    }
 
     #[test]
     fn mentions_are_taken_out_in_any_order() {

@@ -38,15 +38,7 @@ impl settings::Settings for Settings {
         )?;
         let bot_user_id =
             fields.optional("bot_user_id", "has to be the bot's user ID: U and 32 of 0-9 and a-f", is_user_id)?;
-        let group_prefix = fields.optional(
-            "group_prefix",
-            "has to be 1 to 32 characters without white space around them",
-            |prefix| {
-                (1..=32).contains(&prefix.chars().count())
-                    && prefix.trim() == prefix
-                    && !prefix.chars().any(char::is_control)
-            },
-        )?;
+        let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
             channel_secret: channel_secret.into(),

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::text::Said;
 use super::{Address, Answers, Qq, Room, is_id, key_pair};
+use crate::group;
 use crate::signature::verify_ed25519;
 use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id};
 
@@ -220,12 +221,7 @@ fn read_message(kind: Kind, message: Message) -> Result<Option<Incoming>, Refusa
     let (person, room) = person.zip(room).ok_or(Refusal::Malformed("a message names no author or room"))?;
     let said = Said::of(content.as_deref().unwrap_or_default(), &room);
     let seen = said.faces || attachments.is_some_and(|attachments| !attachments.is_empty());
-    let content = match said.text.as_str() {
-        "" if seen || matches!(kind, Kind::Private | Kind::Direct) => Content::Unsupported,
-        // The bot was called by its name and nothing else.
-        "" => Content::text("/help"),
-        text => Content::text(text),
-    };
+    let content = group::said(&said.text, seen || matches!(kind, Kind::Private | Kind::Direct));
     incoming(message_id(&id)?, &person, Address { room, answers: Answers::Message(id) }, content).map(Some)
 }
 

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::receive::{Told, WebhookKeys};
 use super::{Address, text};
+use crate::group;
 use crate::webhook::{Incoming, Received, Refusal, Response, chat, message_id};
 
 /// Reads the body of a verified request.
@@ -154,47 +155,21 @@ impl Message {
         } else if mentions_bot {
             // It comes as `app_mention` too.
             return None;
-        } else if let Some(rest) = keys.group_prefix.as_ref().and_then(|prefix| after_prefix(&words, prefix)) {
+        } else if let Some(rest) = keys.group_prefix.as_ref().and_then(|prefix| group::without_prefix(&words, prefix)) {
             (rest, true)
         } else if in_bots_thread {
             (words.as_str(), false)
         } else {
             return None;
         };
-        let content = match words {
-            "" if files => Content::Unsupported,
-            // The bot was called and nothing else.
-            "" if called => Content::text("/help"),
-            "" => return None,
-            words => Content::text(words),
-        };
+        if words.is_empty() && !called && !files {
+            return None;
+        }
+        let content = group::said(words, files);
         let channel = self.channel?;
         let chat = chat(&[&channel, &user]);
         // In a channel the answer stays with its question; in a direct message only where a thread is there already.
         let thread = self.thread_ts.or(if private { None } else { Some(self.ts?) });
         Some(Told { chat, address: Address { channel, thread, only: None }.encode(), content })
-    }
-}
-
-/// What follows the prefix; `None` where the text does not begin with it, or goes on with the same word.
-fn after_prefix<'a>(words: &'a str, prefix: &str) -> Option<&'a str> {
-    let rest = words.strip_prefix(prefix)?;
-    let inside = |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphanumeric());
-    let same_word = inside(prefix.chars().next_back()) && inside(rest.chars().next());
-    (!same_word).then(|| text::after_name(rest).trim_end())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_is_a_word_or_a_sign() {
-        assert_eq!(after_prefix("bot: opening hours?", "bot"), Some("opening hours?"));
-        assert_eq!(after_prefix("bot", "bot"), Some(""));
-        assert_eq!(after_prefix("!hours ", "!"), Some("hours"));
-        assert_eq!(after_prefix("小鸟你好", "小鸟"), Some("你好"));
-        assert_eq!(after_prefix("bottom line", "bot"), None);
-        assert_eq!(after_prefix("ask bot", "bot"), None);
     }
 }

@@ -44,15 +44,7 @@ impl settings::Settings for Settings {
             "has to be the App ID of the Basic Information page, such as A0123ABCDEF",
             |id| (2..=32).contains(&id.len()) && id.starts_with('A') && alphanumeric(id),
         )?;
-        let group_prefix = fields.optional(
-            "group_prefix",
-            "has to be 1 to 20 characters without spaces, not beginning with /",
-            |prefix| {
-                (1..=20).contains(&prefix.chars().count())
-                    && !prefix.starts_with('/')
-                    && !prefix.chars().any(|c| c.is_whitespace() || c.is_control())
-            },
-        )?;
+        let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
             signing_secret: signing_secret.into(),

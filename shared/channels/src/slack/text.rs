@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::group;
+
 /// A text of an event as a person sees it.
 pub(super) struct Heard {
     /// The words, without mentions of the bot.
@@ -35,13 +37,8 @@ pub(super) fn heard(text: &str, bot: Option<&str>) -> Heard {
     }
     words.push_str(&unescape(rest));
     // "Hoopoe, are you open?"
-    let start = if mentions_bot { after_name(&words) } else { words.trim_start() };
+    let start = if mentions_bot { group::unaddressed(&words) } else { words.trim_start() };
     Heard { words: start.trim_end().to_owned(), mentions_bot }
-}
-
-/// What follows a name that begins a sentence, without what divides the two.
-pub(super) fn after_name(text: &str) -> &str {
-    text.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ',' | '，' | ':' | '：'))
 }
 
 /// Whether the markup mentions the bot: `@U…`, or with a name after `|`.

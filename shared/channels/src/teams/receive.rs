@@ -21,6 +21,7 @@ use super::cloud::Cloud;
 use super::jwt::{self, Expected, Verified};
 use super::words::{is_same, of_html, without_mentions};
 use super::{Address, Teams};
+use crate::group;
 use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
 
 /// The `channelId` of Teams. The same bot may be reached by others, such as Web Chat; those are not this channel.
@@ -234,13 +235,8 @@ impl Activity {
         if self.text_format.as_deref() == Some("xml") {
             text = of_html(&text);
         }
-        match text.as_str() {
-            "" if attachments.iter().any(Attachment::is_media) => Some(Content::Unsupported),
-            // The bot was called by its name and nothing else.
-            "" if mentioned => Some(Content::text("/help")),
-            // A form that was sent, which is none of ours.
-            "" => None,
-            text => Some(Content::text(text)),
-        }
+        let media = attachments.iter().any(Attachment::is_media);
+        // A form that was sent, which is none of ours, says nothing and mentions nobody.
+        (mentioned || media || !text.is_empty()).then(|| group::said(&text, media))
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::group;
+
 /// The most mentions of a message that are looked at.
 const MAX_MENTIONS: usize = 64;
 
@@ -47,8 +49,7 @@ pub(super) fn without_mentions(text: &str, entities: &[Value], bot: &str) -> (St
     }
     if mentioned {
         // "Hoopoe, are you open?"
-        let said = rest.trim_start_matches([' ', '\u{a0}', ',', '，', ':', '：']).len();
-        rest.drain(..rest.len() - said);
+        rest = group::unaddressed(&rest).to_owned();
     }
     (rest.trim().to_owned(), mentioned)
 }

@@ -1,8 +1,12 @@
 //! What Telegram posts: one `Update` a request ("Getting updates", <https://core.telegram.org/bots/api#update>).
 //!
-//! Answered: messages in private chats; in groups those that mention the bot, reply to it, or are a command for it;
-//! and being added or removed (`my_chat_member`). Everything else is acknowledged and left: edits, channel posts,
-//! service messages (`new_chat_members` among them, which `my_chat_member` tells better), and what bots or chats say.
+//! Answered: messages in private chats; in groups those that mention the bot, reply to it, are a command for it, or
+//! begin with the configured prefix; and being added or removed (`my_chat_member`). Everything else is acknowledged and
+//! left: edits, channel posts, service messages (`new_chat_members` among them, which `my_chat_member` tells better),
+//! and what bots or chats say.
+//!
+//! A bot whose privacy mode is on, which is how it begins, is not told of messages that only begin with a prefix
+//! (<https://core.telegram.org/bots/features#privacy-mode>).
 
 use std::collections::HashMap;
 
@@ -14,6 +18,7 @@ use serde::de::IgnoredAny;
 use subtle::ConstantTimeEq;
 
 use super::{Address, Telegram};
+use crate::group;
 use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 
 /// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
@@ -27,6 +32,8 @@ pub struct WebhookKeys {
     /// Without it mentions and `/command@name` in groups cannot be told from those of other bots.
     #[serde(default)]
     bot_username: Option<String>,
+    #[serde(default)]
+    group_prefix: Option<String>,
 }
 
 impl Webhook for Telegram {
@@ -231,6 +238,10 @@ impl Message {
             return (media && (!group || self.replies_to(keys.bot_id))).then_some(Content::Unsupported);
         };
         let (text, mentioned) = without_mentions(text, entities, keys);
+        let prefix = keys.group_prefix.as_deref().filter(|_| group);
+        let prefixed = prefix.and_then(|prefix| group::without_prefix(&text, prefix)).map(str::to_owned);
+        let called = mentioned || prefixed.is_some();
+        let text = prefixed.unwrap_or(text);
         let (text, commanded) = match Addressee::of(&text) {
             Addressee::Nobody => (text, false),
             Addressee::AnyBot => {
@@ -240,15 +251,10 @@ impl Message {
             Addressee::Named(name) if !group || keys.is_called(name) => (without_name(&text, name), true),
             Addressee::Named(_) => return None,
         };
-        if group && !mentioned && !commanded && !self.replies_to(keys.bot_id) {
+        if group && !called && !commanded && !self.replies_to(keys.bot_id) {
             return None;
         }
-        Some(match text.trim() {
-            "" if media => Content::Unsupported,
-            // The bot was called by its name and nothing else.
-            "" => Content::text("/help"),
-            text => Content::text(text),
-        })
+        Some(group::said(&text, media))
     }
 
     fn replies_to(&self, bot: i64) -> bool {
@@ -313,8 +319,7 @@ fn without_mentions(text: &str, entities: &[Entity], keys: &WebhookKeys) -> (Str
     rest.push_str(&text[done..]);
     if mentioned {
         // "Hoopoe, are you open?"
-        let said = rest.trim_start_matches([' ', ',', '，', ':', '：']).len();
-        rest.drain(..rest.len() - said);
+        rest = group::unaddressed(&rest).to_owned();
     }
     (rest, mentioned)
 }

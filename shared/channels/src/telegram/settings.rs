@@ -23,17 +23,21 @@ pub struct Settings {
     /// The bot's id, which is the part of its token before the colon.
     bot_id: i64,
     bot_username: Option<String>,
+    group_prefix: Option<String>,
     secret_token: SecretString,
     send: SendKeys,
 }
 
 impl settings::Settings for Settings {
-    const FIELDS: &'static str = r#"{"bot_token", "secret_token"} and optionally "bot_username", "api_base""#;
+    const FIELDS: &'static str =
+        r#"{"bot_token", "secret_token"} and optionally "bot_username", "group_prefix", "api_base""#;
 
     /// `bot_token` from @BotFather; `secret_token`, an invented one; optionally `bot_username` (else
-    /// [`Settings::get_me`] tells it) and `api_base`, another server of the Bot API.
+    /// [`Settings::get_me`] tells it), `group_prefix`, by which a group may call it where its privacy mode is off, and
+    /// `api_base`, another server of the Bot API.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {
-        let mut fields = Fields::read(json, &["bot_token", "secret_token", "bot_username", "api_base"])?;
+        let mut fields =
+            Fields::read(json, &["bot_token", "secret_token", "bot_username", "group_prefix", "api_base"])?;
         let bot_token = fields.required(
             "bot_token",
             "has to be the token @BotFather gave: the bot's number, a colon, then letters, digits, _ and -",
@@ -45,10 +49,12 @@ impl settings::Settings for Settings {
             })?;
         let bot_username =
             fields.optional("bot_username", "has to be the bot's username, with or without @", is_username)?;
+        let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
             bot_id: bot_id(&bot_token).expect("checked above"),
             bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
+            group_prefix,
             secret_token: secret_token.into(),
             send: SendKeys { bot_token: bot_token.into(), api_base },
         })
@@ -59,6 +65,7 @@ impl settings::Settings for Settings {
             "secret_token": self.secret_token.expose_secret(),
             "bot_id": self.bot_id,
             "bot_username": self.bot_username,
+            "group_prefix": self.group_prefix,
         });
         let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
         StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
@@ -68,6 +75,14 @@ impl settings::Settings for Settings {
         let base = self.send.api_base.as_deref().unwrap_or(API_BASE);
         let bot =
             self.bot_username.as_ref().map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
+        let groups = match &self.group_prefix {
+            None => "leave /setprivacy on Enable. The bot answers mentions, replies to it, and commands.".to_owned(),
+            Some(prefix) => format!(
+                "set /setprivacy to Disable, or Telegram keeps from it what only begins with {prefix}; then remove
+   the bot from its groups and add it again. It answers mentions, replies to it, commands, and what begins with
+   {prefix}."
+            ),
+        };
         format!(
             "\
 1. If setWebhook was not called for you, call it with the same secrets:
@@ -79,7 +94,7 @@ impl settings::Settings for Settings {
      help - What I can do
      new - Start over
      lang - Language: /lang zh or /lang en
-3. For groups: leave /setprivacy on Enable. The bot answers mentions, replies to it, and commands.
+3. For groups: {groups}
 4. Open {bot}, press Start, and ask something.
 ",
             allowed = json!(ALLOWED_UPDATES),

@@ -18,9 +18,13 @@ use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use hoopoe_message::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::webhook::{Refusal, fresh, parameter};
 
 /// What precedes the message: random bytes and its length.
 const HEADER: usize = 16 + 4;
@@ -84,6 +88,17 @@ pub enum Unopened {
     Receiver,
 }
 
+impl Unopened {
+    /// The refusal of a request whose signature was right; `elsewhere` says to whom it is addressed instead.
+    pub(crate) const fn refusal(self, elsewhere: &'static str) -> Refusal {
+        match self {
+            Self::Encoding => Refusal::Malformed("the ciphertext is not base64 of whole blocks"),
+            Self::Key => Refusal::Forged("the envelope does not open with the EncodingAESKey that is configured"),
+            Self::Receiver => Refusal::Forged(elsewhere),
+        }
+    }
+}
+
 /// The signature of a ciphertext.
 #[must_use]
 pub fn sign(token: &str, timestamp: &str, nonce: &str, ciphertext: &str) -> String {
@@ -98,6 +113,33 @@ pub fn sign(token: &str, timestamp: &str, nonce: &str, ciphertext: &str) -> Stri
 #[must_use]
 pub fn verify(token: &str, timestamp: &str, nonce: &str, ciphertext: &str, signature: &str) -> bool {
     sign(token, timestamp, nonce, ciphertext).as_bytes().ct_eq(signature.as_bytes()).into()
+}
+
+/// Verifies a request that is signed in its query: the signature, which the query names so, then the age, give or take
+/// `window` seconds.
+///
+/// # Errors
+///
+/// Where it is forged, stale, or lacks a parameter.
+pub(crate) fn verify_query(
+    token: &SecretString,
+    query: &str,
+    signature: &str,
+    ciphertext: &str,
+    now: Timestamp,
+    window: u64,
+) -> Result<(), Refusal> {
+    let [signature, timestamp, nonce] =
+        [parameter(query, signature)?, parameter(query, "timestamp")?, parameter(query, "nonce")?];
+    let token = token.expose_secret();
+    if token.is_empty() {
+        return Err(Refusal::Forged("no token is configured"));
+    }
+    if !verify(token, &timestamp, &nonce, ciphertext, &signature) {
+        return Err(Refusal::Forged("the signature is wrong"));
+    }
+    let told = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
+    fresh(told, now, window)
 }
 
 /// Encrypts a message as the platform does. `random` has to be new and unpredictable for each.

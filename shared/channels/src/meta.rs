@@ -8,19 +8,19 @@
 //!   API has.
 
 use hoopoe_message::Reply;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use crate::sender::{Outcome, Retry, retry_after, suggestions};
-use crate::settings::{Fields, InvalidSettings};
+use crate::settings::{Fields, InvalidSettings, is_visible};
 use crate::signature::verify_hmac_hex;
 use crate::split::split;
-use crate::webhook::{Received, Refusal, Request, Response};
+use crate::webhook::{Incoming, Received, Refusal, Request, Response};
 
 /// The Graph API of 29 July 2026. A version works for at least two years, and what calls it later is served by the
 /// oldest one left ("Platform Versioning", <https://developers.facebook.com/docs/apps/versions>).
@@ -31,12 +31,34 @@ const SIGNATURE: &str = "x-hub-signature-256";
 /// What the three parameters of a real check are well below.
 const MAX_QUERY_BYTES: usize = 4096;
 
+/// Answers the check of the URL, or reads a notification once it is known to be Meta's.
+///
+/// # Errors
+///
+/// As [`check`], [`verify`] and `read`.
+pub(crate) fn receive<N: DeserializeOwned>(
+    app_secret: &SecretString,
+    verify_token: &SecretString,
+    request: &Request<'_>,
+    read: impl FnOnce(N) -> Result<Vec<Option<Incoming>>, Refusal>,
+) -> Result<Received, Refusal> {
+    match *request.method {
+        Method::GET => check(verify_token, request.query),
+        Method::POST => {
+            verify(app_secret, request)?;
+            let notification = serde_json::from_slice(request.body);
+            read(notification.map_err(|_| Refusal::Malformed("not a notification of Meta"))?).map(Received::many)
+        }
+        _ => Err(Refusal::Method),
+    }
+}
+
 /// Verifies that Meta posted the body.
 ///
 /// # Errors
 ///
 /// Where the signature is missing or wrong.
-pub(crate) fn verify(app_secret: &SecretString, request: &Request<'_>) -> Result<(), Refusal> {
+fn verify(app_secret: &SecretString, request: &Request<'_>) -> Result<(), Refusal> {
     let given = request.header(SIGNATURE).ok_or(Refusal::Forged("the signature is missing"))?;
     let digits = given.strip_prefix("sha256=").ok_or(Refusal::Forged("the signature is not one of SHA-256"))?;
     verify_hmac_hex(app_secret.expose_secret().as_bytes(), &[request.body], digits)
@@ -48,7 +70,7 @@ pub(crate) fn verify(app_secret: &SecretString, request: &Request<'_>) -> Result
 ///
 /// Where the token is another one, or the challenge is more than the short number that Meta sends: nobody gets
 /// anything else repeated.
-pub(crate) fn check(verify_token: &SecretString, query: &str) -> Result<Received, Refusal> {
+fn check(verify_token: &SecretString, query: &str) -> Result<Received, Refusal> {
     if query.len() > MAX_QUERY_BYTES {
         return Err(Refusal::Malformed("the query is larger than 4 KiB"));
     }
@@ -90,7 +112,7 @@ pub(crate) fn outcome(
         let taken = answer.messages.is_some() || answer.message_id.is_some();
         return if taken && status.is_success() { Outcome::Sent } else { Outcome::of_status(status, "the Graph API") };
     };
-    let (retry, hint) = own(&fault).unwrap_or_else(|| fault.of_every_api(status));
+    let (retry, hint) = own(&fault).unwrap_or_else(|| fault.of_every_api(status, headers));
     // Too many calls: perhaps the answer tells how long.
     let retry = if retry == Retry::Backoff { retry_after(headers) } else { retry };
     let Fault { code, subcode, .. } = fault;
@@ -132,7 +154,7 @@ impl Fault {
         details.unwrap_or(&self.message)
     }
 
-    fn of_every_api(&self, status: StatusCode) -> (Retry, &'static str) {
+    fn of_every_api(&self, status: StatusCode, headers: &HeaderMap) -> (Retry, &'static str) {
         match (self.code, self.subcode) {
             (0 | 102 | 190, _) => (Retry::Never, "the access token is not valid or has expired"),
             (3 | 10 | 200..=299, _) => (Retry::Never, "the access token lacks a permission"),
@@ -144,10 +166,8 @@ impl Fault {
             (4 | 17 | 32 | 341 | 613 | 80_000..=80_014, _) => (Retry::Backoff, ""),
             // Unknown and busy.
             (1 | 2, _) => (Retry::Backoff, ""),
-            _ if self.is_transient || status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                (Retry::Backoff, "")
-            }
-            _ => (Retry::Never, ""),
+            _ if self.is_transient => (Retry::Backoff, ""),
+            _ => (Retry::of_status(status, headers), ""),
         }
     }
 }
@@ -195,12 +215,7 @@ pub(crate) fn webhook_secrets(fields: &mut Fields) -> Result<(SecretString, Secr
         "has to be the App secret of the App Dashboard, letters and digits",
         |secret| (16..=128).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_alphanumeric()),
     )?;
-    let rule = "has to be 1 to 256 characters of A-Z, a-z, 0-9, _ and -";
-    let verify_token = fields.required("verify_token", rule, |token| {
-        (1..=256).contains(&token.len())
-            && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-    })?;
-    Ok((app_secret.into(), verify_token.into()))
+    Ok((app_secret.into(), fields.invented("verify_token")?.into()))
 }
 
 /// An access token of a settings object.
@@ -210,29 +225,15 @@ pub(crate) fn webhook_secrets(fields: &mut Fields) -> Result<(SecretString, Secr
 /// Where it is missing or can be none.
 pub(crate) fn access_token(fields: &mut Fields, field: &'static str) -> Result<SecretString, InvalidSettings> {
     let rule = "has to be the access token as Meta shows it, one line without spaces";
-    let token = fields.required(field, rule, |token| {
-        (1..=1024).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
-    })?;
-    Ok(token.into())
+    Ok(fields.required(field, rule, |token| is_visible(token, 1..=1024))?.into())
 }
 
-/// An id of a settings object, which is a number and may be written as one.
-///
-/// # Errors
-///
-/// Where it is missing or has anything but digits.
-pub(crate) fn number(fields: &mut Fields, field: &'static str, rule: &'static str) -> Result<String, InvalidSettings> {
-    let id = match fields.take(field).ok_or(InvalidSettings::Missing(field))? {
-        Value::Number(number) => number.to_string(),
-        Value::String(digits) => digits,
-        _ => String::new(),
-    };
-    if is_number(&id) { Ok(id) } else { Err(InvalidSettings::Invalid { field, rule }) }
-}
+/// The most digits of an id.
+pub(crate) const MAX_DIGITS: usize = 32;
 
 /// Whether a text is an id made of digits.
 pub(crate) fn is_number(id: &str) -> bool {
-    (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit())
+    (1..=MAX_DIGITS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// What Meta would tell: with `\uXXXX` for what is not ASCII.
@@ -255,16 +256,34 @@ pub(crate) fn told(notification: &Value) -> Vec<u8> {
 pub(crate) fn posted(app_secret: &str, told: &[u8]) -> http::Request<Vec<u8>> {
     let signature = crate::signature::hmac_sha256(app_secret.as_bytes(), &[told]);
     http::Request::builder()
-        .method(http::Method::POST)
+        .method(Method::POST)
         .header(http::header::CONTENT_TYPE, "application/json")
         .header(SIGNATURE, format!("sha256={}", hex::encode(signature)))
         .body(told.to_vec())
         .expect("a valid request")
 }
 
-/// How the Graph API refuses.
+/// How the Graph API answers a request for the id's messages: `taken` has the answer to a message that keeps the
+/// documents' rules.
 #[cfg(feature = "counterpart")]
-pub(crate) fn refused(status: StatusCode, code: u32, message: &str) -> crate::counterpart::Answer {
+pub(crate) fn answered(
+    request: &http::Request<Vec<u8>>,
+    access_token: &str,
+    id: &str,
+    taken: impl FnOnce(&Value) -> Option<crate::counterpart::Answer>,
+) -> crate::counterpart::Answer {
+    if !crate::counterpart::has_header(request, "authorization", &format!("Bearer {access_token}")) {
+        return refused(StatusCode::UNAUTHORIZED, 190, "Invalid OAuth access token.");
+    }
+    if request.method() != Method::POST || request.uri().path() != format!("/{id}/messages") {
+        return refused(StatusCode::BAD_REQUEST, 100, "Unsupported request");
+    }
+    taken(&crate::counterpart::json_of(request))
+        .unwrap_or_else(|| refused(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter"))
+}
+
+#[cfg(feature = "counterpart")]
+fn refused(status: StatusCode, code: u32, message: &str) -> crate::counterpart::Answer {
     let error = serde_json::json!({
         "message": message,
         "type": "OAuthException",

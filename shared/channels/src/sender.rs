@@ -251,6 +251,14 @@ pub struct AccessToken {
     pub lifetime: Duration,
 }
 
+impl AccessToken {
+    /// The token of an answer; `None` where the answer has none, an empty one, or one without its lifetime in seconds.
+    pub(crate) fn of(secret: Option<SecretString>, seconds: Option<u64>) -> Option<Self> {
+        let secret = secret.filter(|secret| !secret.expose_secret().is_empty())?;
+        Some(Self { secret, lifetime: Duration::from_secs(seconds?) })
+    }
+}
+
 /// What became of a send the platform answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -293,9 +301,34 @@ impl Outcome {
     /// is at fault or too busy, else nothing does.
     #[must_use]
     pub fn of_status(status: StatusCode, platform: &str) -> Self {
-        let later = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        let retry = if later { Retry::Backoff } else { Retry::Never };
+        Self::of_status_but(status, platform, Retry::of_status(status, &HeaderMap::new()))
+    }
+
+    /// The same where another way may be open: what this one asks for is waited for, and what it refuses goes there.
+    pub(crate) fn of_status_or_fallback(status: StatusCode, headers: &HeaderMap, platform: &str) -> Self {
+        let retry = match Retry::of_status(status, headers) {
+            Retry::Never if status.is_client_error() => Retry::Fallback,
+            retry => retry,
+        };
+        Self::of_status_but(status, platform, retry)
+    }
+
+    fn of_status_but(status: StatusCode, platform: &str, retry: Retry) -> Self {
         Self::refused(format!("HTTP {}, and no answer of {platform}", status.as_u16()), retry)
+    }
+}
+
+impl Retry {
+    /// What may help by the status alone: later, where the server is at fault; after the pause that the headers ask
+    /// for, where it is too busy; else nothing.
+    pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap) -> Self {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            retry_after(headers)
+        } else if status.is_server_error() {
+            Self::Backoff
+        } else {
+            Self::Never
+        }
     }
 }
 
@@ -367,6 +400,21 @@ mod tests {
     fn a_form_is_encoded() {
         let form = ApiRequest::post_form("https://api.example/", &[("a", "1&2"), ("b", "你")]).expect("a URL");
         assert_eq!(form.into_http(None).expect("a request").body(), "a=1%262&b=%E4%BD%A0");
+    }
+
+    #[test]
+    fn a_status_alone_says_whether_later_helps() {
+        let pause = HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("7"))]);
+        for (status, retry, first_way) in [
+            (StatusCode::OK, Retry::Never, Retry::Never),
+            (StatusCode::NOT_FOUND, Retry::Never, Retry::Fallback),
+            (StatusCode::TOO_MANY_REQUESTS, Retry::Backoff, Retry::After(Duration::from_secs(7))),
+            (StatusCode::BAD_GATEWAY, Retry::Backoff, Retry::Backoff),
+        ] {
+            let refused = |retry| Outcome::refused(format!("HTTP {}, and no answer of X", status.as_u16()), retry);
+            assert_eq!(Outcome::of_status(status, "X"), refused(retry));
+            assert_eq!(Outcome::of_status_or_fallback(status, &pause, "X"), refused(first_way));
+        }
     }
 
     #[test]

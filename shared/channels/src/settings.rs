@@ -1,6 +1,7 @@
 //! What an operator enters once for a bot: read from JSON, checked, and split into the keys each function gets.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use secrecy::SecretString;
 use serde_json::Value;
@@ -118,6 +119,28 @@ impl Fields {
         self.optional(field, rule, keeps)?.ok_or(InvalidSettings::Missing(field))
     }
 
+    /// Takes an id that is a number, and may be written as one.
+    pub(crate) fn digits(
+        &mut self,
+        field: &'static str,
+        rule: &'static str,
+        at_most: usize,
+    ) -> Result<String, InvalidSettings> {
+        let id = match self.take(field).ok_or(InvalidSettings::Missing(field))? {
+            Value::Number(number) => number.to_string(),
+            Value::String(digits) => digits,
+            _ => String::new(),
+        };
+        let formed = (1..=at_most).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
+        if formed { Ok(id) } else { Err(InvalidSettings::Invalid { field, rule }) }
+    }
+
+    /// Takes a secret that the operator invents, and that the platform only repeats.
+    pub(crate) fn invented(&mut self, field: &'static str) -> Result<String, InvalidSettings> {
+        let rule = "has to be 1 to 256 characters of A-Z, a-z, 0-9, _ and -";
+        self.required(field, rule, |secret| is_name(secret, 1..=256))
+    }
+
     /// Takes the optional prefix by which a group may call the bot. A `/` is left to commands.
     pub(crate) fn group_prefix(&mut self) -> Result<Option<String>, InvalidSettings> {
         let rule = "has to be 1 to 16 characters without white space, not beginning with /";
@@ -139,6 +162,16 @@ impl Fields {
         })?;
         Ok(url.map(|url| url.trim_end_matches('/').to_owned()))
     }
+}
+
+/// Whether a text has so many characters, all of them visible and of ASCII: what any secret of a console is made of.
+pub(crate) fn is_visible(text: &str, length: RangeInclusive<usize>) -> bool {
+    length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether a text has so many characters, all of them letters and digits of ASCII, `_` or `-`.
+pub(crate) fn is_name(text: &str, length: RangeInclusive<usize>) -> bool {
+    length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]

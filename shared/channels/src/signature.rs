@@ -3,10 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use hoopoe_message::Timestamp;
+#[cfg(feature = "counterpart")]
+use ring::signature::Ed25519KeyPair;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use sha2::Sha256;
 
-use crate::webhook::Refusal;
+use crate::webhook::{Refusal, Request, fresh};
 
 const WRONG: Refusal = Refusal::Forged("the signature is wrong");
 
@@ -49,6 +52,43 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("an HMAC takes a key of any length");
     parts.iter().for_each(|part| mac.update(part));
     mac
+}
+
+/// The headers of requests that are signed with Ed25519, by Discord and by QQ.
+pub(crate) const ED25519_SIGNATURE: &str = "x-signature-ed25519";
+pub(crate) const ED25519_TIMESTAMP: &str = "x-signature-timestamp";
+
+/// Verifies a request that is signed with Ed25519 over its timestamp and body: the signature, then the age, give or
+/// take `window` seconds.
+///
+/// # Errors
+///
+/// Where it is forged or stale.
+pub(crate) fn verify_ed25519_request(
+    public_key: &[u8; 32],
+    request: &Request<'_>,
+    now: Timestamp,
+    window: u64,
+) -> Result<(), Refusal> {
+    let signature = request.header(ED25519_SIGNATURE).ok_or(Refusal::Forged("the signature is missing"))?;
+    let timestamp = request.header(ED25519_TIMESTAMP).ok_or(Refusal::Forged("the timestamp is missing"))?;
+    verify_ed25519(public_key, &[timestamp.as_bytes(), request.body].concat(), signature)?;
+    let told = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
+    fresh(told, now, window)
+}
+
+/// What would be posted so.
+#[cfg(feature = "counterpart")]
+pub(crate) fn posted_ed25519(pair: &Ed25519KeyPair, told: &[u8], now: Timestamp) -> http::Request<Vec<u8>> {
+    let timestamp = now.as_secs().to_string();
+    let signature = hex::encode(pair.sign(&[timestamp.as_bytes(), told].concat()));
+    http::Request::builder()
+        .method(http::Method::POST)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .header(ED25519_TIMESTAMP, timestamp)
+        .header(ED25519_SIGNATURE, signature)
+        .body(told.to_vec())
+        .expect("a valid request")
 }
 
 /// Checks an Ed25519 signature (RFC 8032) over the message, given in hexadecimal digits.

@@ -102,11 +102,7 @@ fn open<'a>(keys: &'a WebhookKeys, key: &Key, ciphertext: &str) -> Result<(Vec<u
             Err(error) => last = error,
         }
     }
-    Err(match last {
-        Unopened::Encoding => Refusal::Malformed("the ciphertext is not base64 of whole blocks"),
-        Unopened::Key => Refusal::Forged("the envelope does not open with the encoding_aes_key that is configured"),
-        Unopened::Receiver => Refusal::Forged("the envelope is addressed to neither the app_key nor the corp_id"),
-    })
+    Err(last.refusal("the envelope is addressed to neither the app_key nor the corp_id"))
 }
 
 /// What has to be unpredictable in an answer.

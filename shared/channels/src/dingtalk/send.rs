@@ -169,31 +169,21 @@ impl Sender for Dingtalk {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
             return Err(Outcome::of_status(status, "DingTalk"));
         };
-        match (answer.access_token, answer.expire_in) {
-            (Some(secret), Some(seconds)) if status.is_success() && !secret.expose_secret().is_empty() => {
-                Ok(AccessToken { secret, lifetime: Duration::from_secs(seconds) })
-            }
-            _ => {
-                let Some(code) = answer.code else { return Err(Outcome::of_status(status, "DingTalk")) };
-                let retry = match of_api(&code, status, &HeaderMap::new()).0 {
-                    later @ (Retry::Backoff | Retry::After(_)) => later,
-                    _ => Retry::Never,
-                };
-                Err(Outcome::refused(format!("{code} {}", answer.message.unwrap_or_default()), retry))
-            }
-        }
+        let token = AccessToken::of(answer.access_token, answer.expire_in).filter(|_| status.is_success());
+        token.ok_or_else(|| {
+            let Some(code) = answer.code else { return Outcome::of_status(status, "DingTalk") };
+            let retry = match of_api(&code, status, &HeaderMap::new()).0 {
+                later @ (Retry::Backoff | Retry::After(_)) => later,
+                _ => Retry::Never,
+            };
+            Outcome::refused(format!("{code} {}", answer.message.unwrap_or_default()), retry)
+        })
     }
 }
 
 /// No answer of either kind. A refusal of the webhook's may be such, and then there is the other way.
 fn unread(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    match Outcome::of_status(status, "DingTalk") {
-        Outcome::Refused { reason, .. } if status == StatusCode::TOO_MANY_REQUESTS => {
-            Outcome::refused(reason, retry_after(headers))
-        }
-        Outcome::Refused { reason, .. } if status.is_client_error() => Outcome::refused(reason, Retry::Fallback),
-        outcome => outcome,
-    }
+    Outcome::of_status_or_fallback(status, headers, "DingTalk")
 }
 
 /// What helps after a code of the webhook. That of an expired session is 300001.

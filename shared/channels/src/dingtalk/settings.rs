@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::send::SendKeys;
 use crate::envelope::Key;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of a robot.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl settings::Settings for Settings {
         )?;
         let app_secret =
             fields.required("app_secret", "has to be the application's Client Secret (AppSecret)", |secret| {
-                (1..=128).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic())
+                is_visible(secret, 1..=128)
             })?;
         let robot_code = fields.required(
             "robot_code",
@@ -116,6 +116,5 @@ impl settings::Settings for Settings {
 
 /// Whether a text has the form of DingTalk's names for an application, a robot or an organisation.
 fn is_name(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    settings::is_name(text, 1..=128)
 }

@@ -1,6 +1,6 @@
 //! Registering the slash commands ("Application Commands", `interactions/application-commands`).
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -41,8 +41,7 @@ impl Settings {
             StatusCode::FORBIDDEN => " (the bot_token is of another application)",
             _ => "",
         };
-        let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-        Err(answer.refused(status, if busy { Retry::Backoff } else { Retry::Never }, hint))
+        Err(answer.refused(status, Retry::of_status(status, &HeaderMap::new()), hint))
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Discord, markdown};
 use crate::counterpart::{Answer, Counterpart, has_header, json_of, text_at};
+use crate::signature::posted_ed25519;
 
 const APPLICATION: &str = "110000000000000001";
 const BOT_TOKEN: &str = "counterpart.bot.token";
@@ -54,15 +55,7 @@ impl Counterpart for Discord {
     }
 
     fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let timestamp = now.as_secs().to_string();
-        let signature = hex::encode(pair().sign(&[timestamp.as_bytes(), told].concat()));
-        http::Request::builder()
-            .method(Method::POST)
-            .header(CONTENT_TYPE, "application/json")
-            .header("x-signature-timestamp", timestamp)
-            .header("x-signature-ed25519", signature)
-            .body(told.to_vec())
-            .expect("a valid request")
+        posted_ed25519(&pair(), told, now)
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {

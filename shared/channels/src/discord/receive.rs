@@ -10,16 +10,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Address, Discord, button, is_interaction_token, is_snowflake};
-use crate::signature::verify_ed25519;
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id};
+use crate::signature::verify_ed25519_request;
+use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, message_id};
 
 /// How far a request's timestamp may lie from now, in seconds.
 ///
 /// Discord documents no limit. After 15 minutes the interaction's token is over, so an older one could not be answered.
 const FRESH_SECONDS: u64 = 900;
-
-const SIGNATURE: &str = "x-signature-ed25519";
-const TIMESTAMP: &str = "x-signature-timestamp";
 
 /// The types of interactions.
 mod interaction {
@@ -78,11 +75,7 @@ fn verify(keys: &WebhookKeys, request: &Request<'_>, now: Timestamp) -> Result<(
     let mut public_key = [0; 32];
     hex::decode_to_slice(keys.public_key.expose_secret(), &mut public_key)
         .map_err(|_| Refusal::Forged("the public key that is configured is none"))?;
-    let signature = request.header(SIGNATURE).ok_or(Refusal::Forged("the signature is missing"))?;
-    let timestamp = request.header(TIMESTAMP).ok_or(Refusal::Forged("the timestamp is missing"))?;
-    verify_ed25519(&public_key, &[timestamp.as_bytes(), request.body].concat(), signature)?;
-    let told = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
-    fresh(told, now, FRESH_SECONDS)
+    verify_ed25519_request(&public_key, request, now, FRESH_SECONDS)
 }
 
 /// The answer to what the bot has nothing to do with, such as the form of a modal: words that only the person sees. A

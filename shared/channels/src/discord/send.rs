@@ -92,9 +92,8 @@ impl Sender for Discord {
             10_062 | 50_027 => (Retry::Never, " (Discord takes replies for 15 minutes)"),
             10_002 => (Retry::Never, " (the application_id is not valid)"),
             50_035 => (Retry::Fallback, ""),
-            _ if status.is_server_error() => (Retry::Backoff, ""),
             _ if status == StatusCode::NOT_FOUND => (Retry::Backoff, ""),
-            _ => (Retry::Never, ""),
+            _ => (Retry::of_status(status, headers), ""),
         };
         answer.refused(status, retry, hint)
     }

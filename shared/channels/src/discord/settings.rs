@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::is_snowflake;
 use super::send::SendKeys;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of an application.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl settings::Settings for Settings {
         })?;
         let bot_token =
             fields.optional("bot_token", "has to be the token of the Bot page, without \"Bot \"", |token| {
-                (1..=256).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+                is_visible(token, 1..=256)
             })?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {

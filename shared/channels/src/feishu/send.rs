@@ -116,13 +116,11 @@ impl Sender for Feishu {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        match (answer.code, &answer.tenant_access_token, answer.expire) {
-            (0, Some(secret), Some(seconds)) if !secret.expose_secret().is_empty() => {
-                Ok(AccessToken { secret: secret.clone(), lifetime: Duration::from_secs(seconds) })
-            }
-            (0, _, _) => Err(Outcome::refused("0, but without a tenant_access_token", Retry::Never)),
-            _ => Err(answer.refused_for_good_or_later(status, &HeaderMap::new())),
+        if answer.code != 0 {
+            return Err(answer.refused_for_good_or_later(status, &HeaderMap::new()));
         }
+        let token = AccessToken::of(answer.tenant_access_token, answer.expire);
+        token.ok_or_else(|| Outcome::refused("0, but without a tenant_access_token", Retry::Never))
     }
 }
 

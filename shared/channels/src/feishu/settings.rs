@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::is_id;
 use super::send::SendKeys;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of an app.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl settings::Settings for Settings {
             json,
             &["app_id", "app_secret", "verification_token", "encrypt_key", "bot_open_id", "group_prefix", "api_base"],
         )?;
-        let secret = |text: &str| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let secret = |text: &str| is_visible(text, 1..=128);
         let app_id = fields.required("app_id", "has to be the App ID, such as cli_a1b2c3d4e5f6a7b8", is_id)?;
         let app_secret = fields.required("app_secret", "has to be the App Secret", secret)?;
         let verification_token =

@@ -19,8 +19,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{API_BASE, Address, Line};
 use crate::sender::{
-    ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, idempotency_key, retry_after, suggestions,
-    with_numbered_suggestions,
+    ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, idempotency_key, suggestions, with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -130,9 +129,7 @@ impl Sender for Line {
             429 if says("monthly limit") => {
                 (Retry::Never, " (the plan's messages of this month are used up; replies within a minute are free)")
             }
-            429 => (retry_after(headers), ""),
-            500.. => (Retry::Backoff, ""),
-            _ => (Retry::Never, ""),
+            _ => (Retry::of_status(status, headers), ""),
         };
         Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
     }

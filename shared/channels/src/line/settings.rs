@@ -1,6 +1,6 @@
 //! Setting up an official account: its settings, and the call that tells LINE where to post.
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -106,8 +106,7 @@ impl Settings {
             200..300 => return Outcome::Sent,
             400 => (Retry::Never, " (LINE takes https:// addresses of up to 500 characters)"),
             401 => (Retry::Never, " (the channel access token is not valid)"),
-            429 | 500.. => (Retry::Backoff, ""),
-            _ => (Retry::Never, ""),
+            _ => (Retry::of_status(status, &HeaderMap::new()), ""),
         };
         Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
     }

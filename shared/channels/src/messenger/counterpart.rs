@@ -1,12 +1,11 @@
 //! Messenger's side.
 
 use hoopoe_message::Timestamp;
-use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Messenger;
 use super::send::{MAX_PAYLOAD, MAX_QUICK_REPLIES, MAX_TEXT, MAX_TITLE};
-use crate::counterpart::{Answer, Counterpart, has_header, json_of, text_at};
+use crate::counterpart::{Answer, Counterpart, text_at};
 use crate::meta::{self, length};
 
 const APP_SECRET: &str = "c0417e59a2c0417e59a2c0417e59a2c1";
@@ -45,18 +44,11 @@ impl Counterpart for Messenger {
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {
-        if !has_header(request, "authorization", &format!("Bearer {PAGE_ACCESS_TOKEN}")) {
-            return meta::refused(StatusCode::UNAUTHORIZED, 190, "Invalid OAuth access token.");
-        }
-        if request.method() != Method::POST || request.uri().path() != format!("/{PAGE_ID}/messages") {
-            return meta::refused(StatusCode::BAD_REQUEST, 100, "Unsupported request");
-        }
-        let body = json_of(request);
-        let Some((text, buttons)) = read(&body) else {
-            return meta::refused(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter");
-        };
-        let taken = json!({"recipient_id": text_at(&body, "/recipient/id"), "message_id": "m_taken"});
-        Answer::taken(taken, text, buttons)
+        meta::answered(request, PAGE_ACCESS_TOKEN, PAGE_ID, |body| {
+            let (text, buttons) = read(body)?;
+            let taken = json!({"recipient_id": text_at(body, "/recipient/id"), "message_id": "m_taken"});
+            Some(Answer::taken(taken, text, buttons))
+        })
     }
 }
 

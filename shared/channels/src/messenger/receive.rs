@@ -10,7 +10,6 @@
 use std::fmt;
 
 use hoopoe_message::{Content, Timestamp};
-use http::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -32,16 +31,7 @@ impl Webhook for Messenger {
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
-        if request.method == Method::GET {
-            meta::check(&keys.verify_token, request.query)
-        } else if request.method == Method::POST {
-            meta::verify(&keys.app_secret, request)?;
-            let notification: Notification =
-                serde_json::from_slice(request.body).map_err(|_| Refusal::Malformed("not a notification of Meta"))?;
-            Ok(Received::many(read(keys, notification)))
-        } else {
-            Err(Refusal::Method)
-        }
+        meta::receive(&keys.app_secret, &keys.verify_token, request, |notification| Ok(read(keys, notification)))
     }
 }
 

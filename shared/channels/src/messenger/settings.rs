@@ -26,7 +26,7 @@ impl settings::Settings for Settings {
             Fields::read(json, &["app_secret", "verify_token", "page_access_token", "page_id", "api_base"])?;
         let (app_secret, verify_token) = meta::webhook_secrets(&mut fields)?;
         let page_access_token = meta::access_token(&mut fields, "page_access_token")?;
-        let page_id = meta::number(&mut fields, "page_id", "has to be the Page's id, which is a number")?;
+        let page_id = fields.digits("page_id", "has to be the Page's id, which is a number", meta::MAX_DIGITS)?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self { app_secret, verify_token, send: SendKeys { page_access_token, page_id, api_base } })
     }

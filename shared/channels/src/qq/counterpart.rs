@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Qq, Room, key_pair};
 use crate::counterpart::{Answer, Counterpart, has_header, json_of, text_at};
+use crate::signature::posted_ed25519;
 
 const APP_ID: &str = "102000001";
 const APP_SECRET: &str = "counterpartSecret";
@@ -38,16 +39,7 @@ impl Counterpart for Qq {
     }
 
     fn posts(told: &[u8], _api_base: &str, now: Timestamp) -> http::Request<Vec<u8>> {
-        let timestamp = now.as_secs().to_string();
-        let pair = key_pair(APP_SECRET).expect("a secret");
-        let signature = hex::encode(pair.sign(&[timestamp.as_bytes(), told].concat()));
-        http::Request::builder()
-            .method(Method::POST)
-            .header(CONTENT_TYPE, "application/json")
-            .header("x-signature-timestamp", timestamp)
-            .header("x-signature-ed25519", signature)
-            .body(told.to_vec())
-            .expect("a valid request")
+        posted_ed25519(&key_pair(APP_SECRET).expect("a secret"), told, now)
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {

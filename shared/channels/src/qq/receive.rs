@@ -15,17 +15,14 @@ use serde_json::{Value, json};
 use super::text::Said;
 use super::{Address, Answers, Qq, Room, is_id, key_pair};
 use crate::group;
-use crate::signature::verify_ed25519;
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id};
+use crate::signature::{ED25519_SIGNATURE, verify_ed25519, verify_ed25519_request};
+use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, message_id};
 
 /// How far a request's timestamp may lie from now, in seconds.
 ///
 /// QQ documents no limit. Any replay inside this window meets the claim of the first delivery, which lives far longer,
 /// and a message that is older can no longer be answered anyway: QQ takes replies for an hour.
 const FRESH_SECONDS: u64 = 3600;
-
-const SIGNATURE: &str = "x-signature-ed25519";
-const TIMESTAMP: &str = "x-signature-timestamp";
 
 /// What the body of a URL check is well below.
 const MAX_URL_CHECK_BYTES: usize = 1024;
@@ -53,7 +50,7 @@ impl Webhook for Qq {
             return Err(Refusal::Method);
         }
         let pair = key_pair(keys.app_secret.expose_secret()).ok_or(Refusal::Forged("no secret is configured"))?;
-        if let Err(refusal) = verify(&pair, request, now) {
+        if let Err(refusal) = verify_ed25519_request(&public_key(&pair), request, now, FRESH_SECONDS) {
             return early_url_check(&pair, request).ok_or(refusal);
         }
         let payload: Payload = serde_json::from_slice(request.body).map_err(|_| Refusal::Malformed("not a Payload"))?;
@@ -77,15 +74,6 @@ fn acknowledged(op: u64, d: u64) -> Response {
     Response::json(&json!({ "op": op, "d": d }))
 }
 
-/// Checks the signature over timestamp and body, then the age.
-fn verify(pair: &Ed25519KeyPair, request: &Request<'_>, now: Timestamp) -> Result<(), Refusal> {
-    let signature = request.header(SIGNATURE).ok_or(Refusal::Forged("the signature is missing"))?;
-    let timestamp = request.header(TIMESTAMP).ok_or(Refusal::Forged("the timestamp is missing"))?;
-    verify_ed25519(&public_key(pair), &[timestamp.as_bytes(), request.body].concat(), signature)?;
-    let told = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
-    fresh(told, now, FRESH_SECONDS)
-}
-
 fn public_key(pair: &Ed25519KeyPair) -> [u8; 32] {
     pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
 }
@@ -101,7 +89,7 @@ fn early_url_check(pair: &Ed25519KeyPair, request: &Request<'_>) -> Option<Recei
     }
     let payload: Payload = serde_json::from_slice(request.body).ok()?;
     let check = UrlCheck::of(&payload).filter(|_| payload.op == op::URL_CHECK)?;
-    if let Some(signature) = request.headers.get(SIGNATURE) {
+    if let Some(signature) = request.headers.get(ED25519_SIGNATURE) {
         verify_ed25519(&public_key(pair), check.signed().as_bytes(), signature.to_str().ok()?).ok()?;
     }
     Some(check.answer(pair))

@@ -6,8 +6,6 @@
 //!
 //! Suggestions are numbered lines below the text: buttons (`keyboard`) need QQ's approval for each bot.
 
-use std::time::Duration;
-
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -113,22 +111,18 @@ impl Sender for Qq {
             Value::String(digits) => digits.parse().ok(),
             number => number.as_u64(),
         });
-        match (&answer.access_token, lifetime) {
-            (Some(secret), Some(seconds)) if status.is_success() && !secret.expose_secret().is_empty() => {
-                Ok(AccessToken { secret: secret.clone(), lifetime: Duration::from_secs(seconds) })
+        let token = AccessToken::of(answer.access_token.clone(), lifetime).filter(|_| status.is_success());
+        token.ok_or_else(|| match answer.code() {
+            100_001 => answer.refused(Retry::Backoff, ""),
+            100_007 | 100_016 | 10_004 => {
+                answer.refused(Retry::Never, " (app_id and app_secret do not belong together)")
             }
-            _ => Err(match answer.code() {
-                100_001 => answer.refused(Retry::Backoff, ""),
-                100_007 | 100_016 | 10_004 => {
-                    answer.refused(Retry::Never, " (app_id and app_secret do not belong together)")
-                }
-                code => {
-                    let (retry, hint) = advice(code, status, &HeaderMap::new());
-                    // No token mends a request for one.
-                    answer.refused(if retry == Retry::NewToken { Retry::Never } else { retry }, hint)
-                }
-            }),
-        }
+            code => {
+                let (retry, hint) = advice(code, status, &HeaderMap::new());
+                // No token mends a request for one.
+                answer.refused(if retry == Retry::NewToken { Retry::Never } else { retry }, hint)
+            }
+        })
     }
 }
 
@@ -152,10 +146,8 @@ fn advice(code: i64, status: StatusCode, headers: &HeaderMap) -> (Retry, &'stati
         11_242 | 11_252 | 11_263 | 11_281 | 304_007..=304_009 | 40_054_006 | 50_055_001 | 50_055_002 => {
             (Retry::Backoff, "")
         }
-        _ if status == StatusCode::TOO_MANY_REQUESTS => (retry_after(headers), ""),
-        _ if status.is_server_error() => (Retry::Backoff, ""),
         _ if status == StatusCode::UNAUTHORIZED => (Retry::NewToken, ""),
-        _ => (Retry::Never, ""),
+        _ => (Retry::of_status(status, headers), ""),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Setting up a bot.
 
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::send::SendKeys;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of a bot.
 #[derive(Debug)]
@@ -19,17 +19,10 @@ impl settings::Settings for Settings {
     /// access tokens come from elsewhere than its `/app/getAppAccessToken`.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {
         let mut fields = Fields::read(json, &["app_id", "app_secret", "token_url", "api_base"])?;
-        let app_id = match fields.take("app_id").ok_or(InvalidSettings::Missing("app_id"))? {
-            Value::String(digits) => digits,
-            number => number.to_string(),
-        };
-        if !(1..=20).contains(&app_id.len()) || !app_id.bytes().all(|byte| byte.is_ascii_digit()) {
-            let rule = "has to be the bot's AppID, a number such as 102000001";
-            return Err(InvalidSettings::Invalid { field: "app_id", rule });
-        }
+        let app_id = fields.digits("app_id", "has to be the bot's AppID, a number such as 102000001", 20)?;
         let app_secret: SecretString = fields
             .required("app_secret", "has to be the bot's AppSecret, 8 to 128 letters and digits", |secret| {
-                (8..=128).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic())
+                is_visible(secret, 8..=128)
             })?
             .into();
         let token_url = fields.base_url("token_url")?;

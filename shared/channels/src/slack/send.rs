@@ -96,15 +96,7 @@ impl Sender for Slack {
             return Outcome::Sent;
         }
         let Some(error) = answer.error else {
-            return match Outcome::of_status(status, "Slack") {
-                Outcome::Refused { reason, .. } if status == StatusCode::TOO_MANY_REQUESTS => {
-                    Outcome::refused(reason, retry_after(headers))
-                }
-                Outcome::Refused { reason, .. } if status.is_client_error() => {
-                    Outcome::refused(reason, Retry::Fallback)
-                }
-                other => other,
-            };
+            return Outcome::of_status_or_fallback(status, headers, "Slack");
         };
         let (retry, hint) = match error.as_str() {
             "ratelimited" | "rate_limited" | "message_limit_exceeded" => (retry_after(headers), ""),
@@ -126,10 +118,10 @@ impl Sender for Slack {
             "is_archived" | "channel_is_archived" => (Retry::Never, " (the channel is archived)"),
             "messages_tab_disabled" => (Retry::Never, " (turn the Messages Tab of App Home on)"),
             "restricted_action" => (Retry::Never, " (the workspace does not let the bot post there)"),
-            _ if status == StatusCode::TOO_MANY_REQUESTS => (retry_after(headers), ""),
-            _ if status.is_client_error() => (Retry::Fallback, ""),
-            _ if status.is_server_error() => (Retry::Backoff, ""),
-            _ => (Retry::Never, ""),
+            _ => match Retry::of_status(status, headers) {
+                Retry::Never if status.is_client_error() => (Retry::Fallback, ""),
+                retry => (retry, ""),
+            },
         };
         Outcome::refused(format!("{error}{hint}"), retry)
     }

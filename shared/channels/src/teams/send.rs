@@ -12,8 +12,6 @@
 //! chats, group chats and channels). Teams shows three; where there are more, all of them are numbered lines. They
 //! cannot stand below a card or another attachment, so there is none.
 
-use std::time::Duration;
-
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -147,25 +145,21 @@ impl Sender for Teams {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
             return Err(Outcome::of_status(status, "Microsoft Entra"));
         };
-        match (answer.access_token, answer.expires_in) {
-            (Some(secret), Some(seconds)) if status.is_success() && !secret.expose_secret().is_empty() => {
-                Ok(AccessToken { secret, lifetime: Duration::from_secs(seconds) })
-            }
-            _ => {
-                let busy = answer.error == "temporarily_unavailable"
-                    || status.is_server_error()
-                    || status == StatusCode::TOO_MANY_REQUESTS;
-                let hint = match answer.error_codes.first() {
-                    Some(7_000_215) => " (app_password is not the Value of a client secret)",
-                    Some(7_000_222) => " (the client secret has expired)",
-                    Some(700_016) => " (no such app_id in the tenant; a single-tenant bot needs its tenant_id)",
-                    _ => "",
-                };
-                let codes: Vec<_> = answer.error_codes.iter().map(u64::to_string).collect();
-                let reason = format!("{} {} {}{hint}", status.as_u16(), answer.error, codes.join(" "));
-                Err(Outcome::refused(reason, if busy { Retry::Backoff } else { Retry::Never }))
-            }
-        }
+        let token = AccessToken::of(answer.access_token, answer.expires_in).filter(|_| status.is_success());
+        token.ok_or_else(|| {
+            let retry = match answer.error.as_str() {
+                "temporarily_unavailable" => Retry::Backoff,
+                _ => Retry::of_status(status, &HeaderMap::new()),
+            };
+            let hint = match answer.error_codes.first() {
+                Some(7_000_215) => " (app_password is not the Value of a client secret)",
+                Some(7_000_222) => " (the client secret has expired)",
+                Some(700_016) => " (no such app_id in the tenant; a single-tenant bot needs its tenant_id)",
+                _ => "",
+            };
+            let codes: Vec<_> = answer.error_codes.iter().map(u64::to_string).collect();
+            Outcome::refused(format!("{} {} {}{hint}", status.as_u16(), answer.error, codes.join(" ")), retry)
+        })
     }
 }
 

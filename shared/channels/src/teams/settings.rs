@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::cloud::Cloud;
 use super::send::SendKeys;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of a bot.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl settings::Settings for Settings {
         let app_password = fields.required(
             "app_password",
             "has to be the Value of a client secret, up to 256 letters, digits and signs",
-            |password| (1..=256).contains(&password.len()) && password.bytes().all(|byte| byte.is_ascii_graphic()),
+            |password| is_visible(password, 1..=256),
         )?;
         let tenant_id = fields.optional(
             "tenant_id",

@@ -43,10 +43,7 @@ impl settings::Settings for Settings {
             "has to be the token @BotFather gave: the bot's number, a colon, then letters, digits, _ and -",
             |token| bot_id(token).is_some(),
         )?;
-        let secret_token =
-            fields.required("secret_token", "has to be 1 to 256 characters of A-Z, a-z, 0-9, _ and -", |token| {
-                (1..=256).contains(&token.len()) && token.bytes().all(is_token_byte)
-            })?;
+        let secret_token = fields.invented("secret_token")?;
         let bot_username =
             fields.optional("bot_username", "has to be the bot's username, with or without @", is_username)?;
         let group_prefix = fields.group_prefix()?;

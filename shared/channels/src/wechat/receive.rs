@@ -17,8 +17,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::{Address, Wechat, is_id};
-use crate::envelope::{self, Key, Unopened};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id, parameter};
+use crate::envelope::{self, Key};
+use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, message_id, parameter};
 use crate::xml;
 
 /// How far the timestamp of a sealed message may lie from now, in seconds.
@@ -78,29 +78,7 @@ impl Webhook for Wechat {
 
 fn verify_plain(keys: &WebhookKeys, query: &str, now: Timestamp) -> Result<(), Refusal> {
     // It is the signature of a sealed message but for the ciphertext, and nothing adds nothing.
-    verify(keys, query, "signature", "", now, PLAIN_FRESH_SECONDS)
-}
-
-/// Verifies the signature, then the age.
-fn verify(
-    keys: &WebhookKeys,
-    query: &str,
-    signature: &str,
-    ciphertext: &str,
-    now: Timestamp,
-    window: u64,
-) -> Result<(), Refusal> {
-    let [signature, timestamp, nonce] =
-        [parameter(query, signature)?, parameter(query, "timestamp")?, parameter(query, "nonce")?];
-    let token = keys.token.expose_secret();
-    if token.is_empty() {
-        return Err(Refusal::Forged("no token is configured"));
-    }
-    if !envelope::verify(token, &timestamp, &nonce, ciphertext, &signature) {
-        return Err(Refusal::Forged("the signature is wrong"));
-    }
-    let told: u64 = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
-    fresh(told, now, window)
+    envelope::verify_query(&keys.token, query, "signature", "", now, PLAIN_FRESH_SECONDS)
 }
 
 /// Verifies a sealed message, and only then decrypts it.
@@ -108,12 +86,9 @@ fn open(keys: &WebhookKeys, key: &Key, request: &Request<'_>, now: Timestamp) ->
     let [ciphertext] = xml::children(request.body, ["Encrypt"]).map_err(Refusal::Malformed)?;
     let ciphertext = ciphertext.filter(|text| !text.is_empty());
     let ciphertext = ciphertext.ok_or(Refusal::Forged("it is not encrypted; choose 安全模式 in WeChat's console"))?;
-    verify(keys, request.query, "msg_signature", &ciphertext, now, SEALED_FRESH_SECONDS)?;
-    envelope::open(key, &ciphertext, &keys.app_id).map_err(|error| match error {
-        Unopened::Encoding => Refusal::Malformed("the ciphertext is not base64 of whole blocks"),
-        Unopened::Key => Refusal::Forged("the envelope does not open with the EncodingAESKey that is configured"),
-        Unopened::Receiver => Refusal::Forged("the envelope is addressed to another AppID"),
-    })
+    envelope::verify_query(&keys.token, request.query, "msg_signature", &ciphertext, now, SEALED_FRESH_SECONDS)?;
+    envelope::open(key, &ciphertext, &keys.app_id)
+        .map_err(|error| error.refusal("the envelope is addressed to another AppID"))
 }
 
 /// The answer to the URL check: the text as it came. It is a long number; as the signature does not cover it, nothing

@@ -10,8 +10,6 @@
 //!
 //! Codes are those of "全局返回码" (`offiaccount/Getting_Started/Global_Return_Code.html`).
 
-use std::time::Duration;
-
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -122,13 +120,11 @@ impl Sender for Wechat {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        match (answer.errcode, &answer.access_token, answer.expires_in) {
-            (0, Some(secret), Some(seconds)) if !secret.expose_secret().is_empty() => {
-                Ok(AccessToken { secret: secret.clone(), lifetime: Duration::from_secs(seconds) })
-            }
-            (0, _, _) => Err(Outcome::refused("0, but without an access token", Retry::Never)),
-            _ => Err(answer.refused_for_good_or_later()),
+        if answer.errcode != 0 {
+            return Err(answer.refused_for_good_or_later());
         }
+        let token = AccessToken::of(answer.access_token, answer.expires_in);
+        token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::send::SendKeys;
 use crate::envelope::Key;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_name, is_visible};
 
 /// The settings of an account.
 #[derive(Debug)]
@@ -25,18 +25,15 @@ impl settings::Settings for Settings {
     fn parse(json: &str) -> Result<Self, InvalidSettings> {
         let mut fields =
             Fields::read(json, &["app_id", "app_secret", "token", "encoding_aes_key", "passive", "api_base"])?;
-        let app_id = fields.required("app_id", "has to be the AppID, such as wx1a2b3c4d5e6f7a8b", |id| {
-            (1..=64).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-        })?;
+        let app_id =
+            fields.required("app_id", "has to be the AppID, such as wx1a2b3c4d5e6f7a8b", |id| is_name(id, 1..=64))?;
         let passive = match fields.take("passive") {
             None => false,
             Some(Value::Bool(passive)) => passive,
             Some(_) => return Err(InvalidSettings::Invalid { field: "passive", rule: "has to be true or false" }),
         };
-        let app_secret = fields.optional("app_secret", "has to be the AppSecret", |secret| {
-            (1..=128).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic())
-        })?;
+        let app_secret =
+            fields.optional("app_secret", "has to be the AppSecret", |secret| is_visible(secret, 1..=128))?;
         if app_secret.is_none() && !passive {
             return Err(InvalidSettings::Missing("app_secret"));
         }

@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{Wecom, is_user_id};
-use crate::envelope::{self, Key, Unopened};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, fresh, message_id, parameter};
+use crate::envelope::{self, Key};
+use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, message_id, parameter};
 use crate::xml;
 
 /// How far a request's timestamp may lie from now, in seconds.
@@ -48,24 +48,11 @@ impl Webhook for Wecom {
 
 /// Verifies the signature, then the age, and only then decrypts.
 fn open(keys: &WebhookKeys, query: &str, ciphertext: &str, now: Timestamp) -> Result<Vec<u8>, Refusal> {
-    let [signature, timestamp, nonce] =
-        [parameter(query, "msg_signature")?, parameter(query, "timestamp")?, parameter(query, "nonce")?];
-    let token = keys.token.expose_secret();
-    if token.is_empty() {
-        return Err(Refusal::Forged("no token is configured"));
-    }
-    if !envelope::verify(token, &timestamp, &nonce, ciphertext, &signature) {
-        return Err(Refusal::Forged("the signature is wrong"));
-    }
-    let told: u64 = timestamp.parse().map_err(|_| Refusal::Malformed("the timestamp is no number"))?;
-    fresh(told, now, FRESH_SECONDS)?;
+    envelope::verify_query(&keys.token, query, "msg_signature", ciphertext, now, FRESH_SECONDS)?;
     let key = Key::decode(keys.encoding_aes_key.expose_secret())
         .map_err(|_| Refusal::Forged("the EncodingAESKey that is configured is none"))?;
-    envelope::open(&key, ciphertext, &keys.corp_id).map_err(|error| match error {
-        Unopened::Encoding => Refusal::Malformed("the ciphertext is not base64 of whole blocks"),
-        Unopened::Key => Refusal::Forged("the envelope does not open with the EncodingAESKey that is configured"),
-        Unopened::Receiver => Refusal::Forged("the envelope is addressed to another corporation"),
-    })
+    envelope::open(&key, ciphertext, &keys.corp_id)
+        .map_err(|error| error.refusal("the envelope is addressed to another corporation"))
 }
 
 /// The answer to the URL check: the text alone, without quotes or line break.

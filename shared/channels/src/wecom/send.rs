@@ -3,8 +3,6 @@
 //! Codes are those of 全局错误码 (path/90313). Suggestions are numbered lines below the text: WeCom's own buttons
 //! (template cards) need a callback of their own and cannot stand below a text.
 
-use std::time::Duration;
-
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -95,13 +93,11 @@ impl Sender for Wecom {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        match (answer.errcode, &answer.access_token, answer.expires_in) {
-            (0, Some(secret), Some(seconds)) if !secret.expose_secret().is_empty() => {
-                Ok(AccessToken { secret: secret.clone(), lifetime: Duration::from_secs(seconds) })
-            }
-            (0, _, _) => Err(Outcome::refused("0, but without an access token", Retry::Never)),
-            _ => Err(answer.refused_for_good_or_later()),
+        if answer.errcode != 0 {
+            return Err(answer.refused_for_good_or_later());
         }
+        let token = AccessToken::of(answer.access_token, answer.expires_in);
+        token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))
     }
 }
 

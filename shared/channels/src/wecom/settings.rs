@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::send::SendKeys;
 use crate::envelope::Key;
-use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::settings::{self, Fields, InvalidSettings, StoredKeys, is_name, is_visible};
 
 /// The settings of an application.
 #[derive(Debug)]
@@ -27,10 +27,8 @@ impl settings::Settings for Settings {
             json,
             &["corp_id", "agent_id", "secret", "token", "encoding_aes_key", "token_url", "api_base"],
         )?;
-        let corp_id = fields.required("corp_id", "has to be the 企业ID, such as ww1a2b3c4d5e6f7a8b", |id| {
-            (1..=64).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-        })?;
+        let corp_id = fields
+            .required("corp_id", "has to be the 企业ID, such as ww1a2b3c4d5e6f7a8b", |id| is_name(id, 1..=64))?;
         let agent_id = fields.take("agent_id").ok_or(InvalidSettings::Missing("agent_id"))?;
         let agent_id = match &agent_id {
             Value::Number(number) => number.as_u64(),
@@ -41,12 +39,10 @@ impl settings::Settings for Settings {
             field: "agent_id",
             rule: "has to be the application's AgentId, such as 1000002",
         })?;
-        let secret = fields.required("secret", "has to be the application's Secret", |secret| {
-            (1..=128).contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic())
-        })?;
-        let token = fields.required("token", "has to be the Token, up to 32 letters and digits", |token| {
-            (1..=32).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
-        })?;
+        let secret =
+            fields.required("secret", "has to be the application's Secret", |secret| is_visible(secret, 1..=128))?;
+        let token = fields
+            .required("token", "has to be the Token, up to 32 letters and digits", |token| is_visible(token, 1..=32))?;
         let encoding_aes_key =
             fields.required("encoding_aes_key", "has to be the EncodingAESKey, 43 letters and digits", |key| {
                 Key::decode(key).is_ok()

@@ -1,14 +1,13 @@
 //! WhatsApp's side.
 
 use hoopoe_message::Timestamp;
-use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::send::{
     MAX_BODY, MAX_BUTTON, MAX_BUTTONS, MAX_ROW_DESCRIPTION, MAX_ROW_ID, MAX_ROW_TITLE, MAX_ROWS, MAX_TEXT,
 };
 use super::{Whatsapp, markup};
-use crate::counterpart::{Answer, Counterpart, has_header, json_of, text_at};
+use crate::counterpart::{Answer, Counterpart, text_at};
 use crate::meta::{self, length};
 
 const APP_SECRET: &str = "c0417e59a2c0417e59a2c0417e59a2c0";
@@ -56,18 +55,11 @@ impl Counterpart for Whatsapp {
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {
-        if !has_header(request, "authorization", &format!("Bearer {ACCESS_TOKEN}")) {
-            return meta::refused(StatusCode::UNAUTHORIZED, 190, "Invalid OAuth access token.");
-        }
-        if request.method() != Method::POST || request.uri().path() != format!("/{PHONE_NUMBER_ID}/messages") {
-            return meta::refused(StatusCode::BAD_REQUEST, 100, "Unsupported request");
-        }
-        let body = json_of(request);
-        let Some((text, buttons)) = read(&body) else {
-            return meta::refused(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter");
-        };
-        let taken = json!({"messaging_product": "whatsapp", "messages": [{"id": "wamid.taken"}]});
-        Answer::taken(taken, markup::shown(text), buttons)
+        meta::answered(request, ACCESS_TOKEN, PHONE_NUMBER_ID, |body| {
+            let (text, buttons) = read(body)?;
+            let taken = json!({"messaging_product": "whatsapp", "messages": [{"id": "wamid.taken"}]});
+            Some(Answer::taken(taken, markup::shown(text), buttons))
+        })
     }
 }
 

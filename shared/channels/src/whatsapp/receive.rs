@@ -14,7 +14,6 @@
 //! number of the same account.
 
 use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
-use http::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -39,16 +38,7 @@ impl Webhook for Whatsapp {
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
-        if request.method == Method::GET {
-            meta::check(&keys.verify_token, request.query)
-        } else if request.method == Method::POST {
-            meta::verify(&keys.app_secret, request)?;
-            let notification: Notification =
-                serde_json::from_slice(request.body).map_err(|_| Refusal::Malformed("not a notification of Meta"))?;
-            Ok(Received::many(read(keys, notification)?))
-        } else {
-            Err(Refusal::Method)
-        }
+        meta::receive(&keys.app_secret, &keys.verify_token, request, |notification| read(keys, notification))
     }
 }
 

@@ -27,7 +27,7 @@ impl settings::Settings for Settings {
         let (app_secret, verify_token) = meta::webhook_secrets(&mut fields)?;
         let access_token = meta::access_token(&mut fields, "access_token")?;
         let rule = "has to be the Phone number ID under API Setup, which is not the phone number";
-        let phone_number_id = meta::number(&mut fields, "phone_number_id", rule)?;
+        let phone_number_id = fields.digits("phone_number_id", rule, meta::MAX_DIGITS)?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self { app_secret, verify_token, send: SendKeys { access_token, phone_number_id, api_base } })
     }

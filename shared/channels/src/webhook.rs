@@ -115,9 +115,9 @@ impl Received {
 /// A message as the platform told it, before it is claimed and numbered.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Incoming {
-    /// The platform's id of the event; [`message_id`] makes it.
+    /// The platform's id of the event; `message_id` makes it.
     pub id: MessageId,
-    /// The chat, and in a group the member, it belongs to; [`chat`] makes it.
+    /// The chat, and in a group the member, it belongs to; `chat` makes it.
     pub chat: String,
     /// Where the reply has to go, for the channel's own [`Sender`](crate::Sender).
     pub address: String,

@@ -1,26 +1,22 @@
 //! What Discord posts: vectors that its own package accepts, every kind of interaction under `tests/fixtures/discord`,
 //! and what nobody but Discord may get in.
 
+mod ed25519;
 mod received;
 
+use ed25519::{Call, NOW};
 use hoopoe_channels::discord::Discord;
-use hoopoe_channels::{Received, Refusal, Request, Response, Webhook};
-use hoopoe_message::{Content, Timestamp};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use hoopoe_channels::{Received, Refusal, Response, Webhook};
+use hoopoe_message::Content;
 use proptest::prelude::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "110000000000000042";
-const NOW: u64 = 1_767_225_600;
 
 fn pair(seed: u8) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("32 bytes")
-}
-
-fn sign(seed: u8, timestamp: &str, body: &[u8]) -> String {
-    hex::encode(pair(seed).sign(&[timestamp.as_bytes(), body].concat()))
 }
 
 fn keys(application: &str, public_key: &str) -> <Discord as Webhook>::Keys {
@@ -28,37 +24,12 @@ fn keys(application: &str, public_key: &str) -> <Discord as Webhook>::Keys {
     serde_json::from_value(keys).expect("keys as they are stored")
 }
 
-/// A request as Discord would make it; each part can be changed before it is sent.
-#[derive(Clone)]
-struct Call {
-    timestamp: Option<String>,
-    signature: Option<String>,
-    body: Vec<u8>,
+fn own_keys() -> <Discord as Webhook>::Keys {
+    keys(APPLICATION, &hex::encode(pair(9).public_key()))
 }
 
-impl Call {
-    fn of(body: &[u8]) -> Self {
-        Self::at(&NOW.to_string(), body)
-    }
-
-    fn at(timestamp: &str, body: &[u8]) -> Self {
-        Self { timestamp: Some(timestamp.into()), signature: Some(sign(9, timestamp, body)), body: body.to_vec() }
-    }
-
-    fn post(&self) -> Result<Received, Refusal> {
-        self.post_to(&keys(APPLICATION, &hex::encode(pair(9).public_key())), NOW)
-    }
-
-    fn post_to(&self, keys: &<Discord as Webhook>::Keys, now: u64) -> Result<Received, Refusal> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [("x-signature-timestamp", &self.timestamp), ("x-signature-ed25519", &self.signature)] {
-            if let Some(value) = value {
-                headers.insert(name, HeaderValue::from_str(value).expect("visible ASCII"));
-            }
-        }
-        let request = Request { method: &Method::POST, query: "", headers: &headers, body: &self.body, published: &[] };
-        Discord::receive(keys, &request, Timestamp::from_secs(now))
-    }
+fn post(body: &[u8]) -> Result<Received, Refusal> {
+    Call::at(&NOW.to_string(), &pair(9), body).post_to::<Discord>(&own_keys(), NOW)
 }
 
 #[derive(Deserialize)]
@@ -78,12 +49,12 @@ fn vectors_are_verified() {
     for Vector { application_id, public_key, timestamp, body, signature } in vectors {
         let now: u64 = timestamp.parse().expect("a number");
         let call = Call { timestamp: Some(timestamp), signature: Some(signature), body: body.into_bytes() };
-        assert!(call.post_to(&keys(&application_id, &public_key), now).is_ok());
-        assert!(call.post_to(&keys(&application_id, &public_key.to_uppercase()), now).is_ok());
-        let later = call.post_to(&keys(&application_id, &public_key), now + 901);
+        assert!(call.post_to::<Discord>(&keys(&application_id, &public_key), now).is_ok());
+        assert!(call.post_to::<Discord>(&keys(&application_id, &public_key.to_uppercase()), now).is_ok());
+        let later = call.post_to::<Discord>(&keys(&application_id, &public_key), now + 901);
         assert_eq!(later, Err(Refusal::Stale(901)));
         for wrong in ["", "00", &hex::encode(pair(9).public_key()), &public_key[2..], &"zz".repeat(32)] {
-            let refused = call.post_to(&keys(&application_id, wrong), now);
+            let refused = call.post_to::<Discord>(&keys(&application_id, wrong), now);
             assert!(matches!(refused, Err(Refusal::Forged(_))), "{wrong}");
         }
     }
@@ -91,71 +62,22 @@ fn vectors_are_verified() {
 
 #[test]
 fn a_ping_is_answered() {
-    let received = Call::of(&received::fixture("discord", "ping.json")).post();
+    let received = post(&received::fixture("discord", "ping.json"));
     assert_eq!(received, Ok(Received::question(Response::json(&json!({ "type": 1 })))));
 }
 
 #[test]
 fn every_kind_of_interaction_is_read() {
-    let received = received::fixtures("discord", "json", |body| Call::of(body).post());
+    let received = received::fixtures("discord", "json", post);
     insta::assert_json_snapshot!("received", received);
 }
 
 #[test]
 fn what_discord_did_not_send_is_refused() {
     let body = received::fixture("discord", "guild_ask.json");
-    let good = Call::of(&body);
-    let received = good.post().expect("authentic");
-    assert_eq!(received.answer, Response::json(&json!({ "type": 5 })));
-    assert_eq!(good.post(), Ok(received));
-    let changed = |change: fn(&mut Call)| {
-        let mut call = good.clone();
-        change(&mut call);
-        call
-    };
-    let now = NOW.to_string();
-    for (what, call, kind) in [
-        ("no headers", Call { timestamp: None, signature: None, body: body.clone() }, "forged"),
-        ("no signature", changed(|call| call.signature = None), "forged"),
-        ("no timestamp", changed(|call| call.timestamp = None), "forged"),
-        ("another key", Call { signature: Some(sign(8, &now, &body)), ..good.clone() }, "forged"),
-        ("signature of the body alone", Call { signature: Some(sign(9, "", &body)), ..good.clone() }, "forged"),
-        ("signature truncated", changed(|call| call.signature.as_mut().expect("set").truncate(126)), "forged"),
-        ("signature extended", changed(|call| call.signature.as_mut().expect("set").push_str("00")), "forged"),
-        ("signature empty", changed(|call| call.signature = Some(String::new())), "forged"),
-        ("signature no digits", changed(|call| call.signature = Some("zz".repeat(64))), "forged"),
-        ("signature all zero", changed(|call| call.signature = Some("00".repeat(64))), "forged"),
-        ("another timestamp", changed(|call| call.timestamp = Some((NOW + 1).to_string())), "forged"),
-        ("body truncated", changed(|call| call.body.truncate(100)), "forged"),
-        ("body extended", changed(|call| call.body.push(b' ')), "forged"),
-        (
-            "body re-encoded",
-            changed(|call| {
-                let value: Value = serde_json::from_slice(&call.body).expect("JSON");
-                call.body = value.to_string().into_bytes();
-            }),
-            "forged",
-        ),
-        ("signed, but old", Call::at(&(NOW - 901).to_string(), &body), "stale"),
-        ("signed, but early", Call::at(&(NOW + 901).to_string(), &body), "stale"),
-        ("signed, timestamp no number", Call::at("soon", &body), "malformed"),
-    ] {
-        let refusal = call.post().expect_err(what);
-        assert_eq!(refusal.kind(), kind, "{what}");
-        if kind != "malformed" {
-            // Discord asks for this status, and tries it.
-            assert_eq!(refusal.status(), StatusCode::UNAUTHORIZED, "{what}");
-        }
-    }
-    for edge in [NOW - 900, NOW + 900] {
-        assert!(Call::at(&edge.to_string(), &body).post().is_ok(), "within the window");
-    }
-    let headers = HeaderMap::new();
-    for method in [Method::GET, Method::PUT, Method::HEAD] {
-        let request = Request { method: &method, query: "", headers: &headers, body: &body, published: &[] };
-        let refused = Discord::receive(&keys(APPLICATION, ""), &request, Timestamp::from_secs(NOW));
-        assert_eq!(refused, Err(Refusal::Method));
-    }
+    assert_eq!(post(&body).expect("authentic").answer, Response::json(&json!({ "type": 5 })));
+    ed25519::refuses_what_was_not_signed::<Discord>(&own_keys(), &pair(9), &pair(8), 900, &body);
+    ed25519::refuses_any_changed_byte::<Discord>(&own_keys(), &pair(9), br#"{"id":"1","type":1}"#);
 }
 
 #[test]
@@ -188,9 +110,9 @@ fn what_is_no_interaction_is_malformed() {
         with("channel_id", json!("#help")),
         with("data", json!([])),
     ] {
-        assert!(matches!(Call::of(body.as_bytes()).post(), Err(Refusal::Malformed(_))), "{body}");
+        assert!(matches!(post(body.as_bytes()), Err(Refusal::Malformed(_))), "{body}");
     }
-    let without_data = Call::of(with("data", json!(null)).as_bytes()).post().expect("authentic");
+    let without_data = post(with("data", json!(null)).as_bytes()).expect("authentic");
     assert_eq!(without_data.messages[0].content, Content::Unsupported);
 }
 
@@ -201,29 +123,10 @@ proptest! {
             "id": "1", "type": kind, "token": "t", "channel_id": "2", "user": { "id": "3" },
             "data": { "name": "ask", "options": [{ "name": "question", "value": text }], "custom_id": format!("ask:0:{text}") },
         });
-        let received = Call::of(body.to_string().as_bytes()).post().expect("authentic");
+        let received = post(body.to_string().as_bytes()).expect("authentic");
         for message in received.messages {
             let said = if text.trim().is_empty() { "/help" } else { text.trim() };
             prop_assert_eq!(message.content, Content::text(said));
         }
-    }
-
-    #[test]
-    fn any_changed_byte_of_what_is_signed_is_refused(part in 0_usize..3, at: prop::sample::Index, to in "[!-~]") {
-        let mut call = Call::of(br#"{"id":"1","type":1}"#);
-        let mut text = match part {
-            0 => call.timestamp.clone().expect("set"),
-            1 => call.signature.clone().expect("set"),
-            _ => String::from_utf8(call.body.clone()).expect("ASCII"),
-        };
-        let byte = at.index(text.len());
-        prop_assume!(!text[byte..=byte].eq_ignore_ascii_case(&to));
-        text.replace_range(byte..=byte, &to);
-        match part {
-            0 => call.timestamp = Some(text),
-            1 => call.signature = Some(text),
-            _ => call.body = text.into_bytes(),
-        }
-        prop_assert!(matches!(call.post(), Err(Refusal::Forged(_))));
     }
 }

@@ -4,6 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use hoopoe_channels::{Received, Refusal, Request, Webhook};
 use hoopoe_message::Timestamp;
 use http::{HeaderMap, HeaderValue, Method};
+use proptest::prelude::*;
 use serde::Deserialize;
 use sha2::Sha256;
 
@@ -89,6 +90,15 @@ pub(crate) fn refuses_what_meta_did_not_post<P: Webhook>(keys: &P::Keys, body: &
         let refused = request::<P>(keys, &method, "", &signed(&good), body);
         assert_eq!(refused, Err(Refusal::Method));
     }
+    proptest!(|(in_body: bool, at: prop::sample::Index, to in 0x21_u8..0x7f)| {
+        let (mut body, mut signature) = (body.to_vec(), good.clone().into_bytes());
+        let bytes = if in_body { &mut body } else { &mut signature };
+        let at = at.index(bytes.len());
+        prop_assume!(!bytes[at].eq_ignore_ascii_case(&to));
+        bytes[at] = to;
+        let headers = signed(std::str::from_utf8(&signature).expect("ASCII"));
+        prop_assert!(matches!(post::<P>(keys, &headers, &body), Err(Refusal::Forged(_))));
+    });
 }
 
 fn base64_of(digits: &str) -> String {

@@ -46,16 +46,16 @@
 //!
 //! | language | in scope | answered rightly | out of scope | answered all the same |
 //! |---|---|---|---|---|
-//! | en | 734 | 97.4 % | 304 | 2.6 % |
-//! | zh | 771 | 98.4 % | 302 | 2.3 % |
-//! | all | 1505 | 97.9 % | 606 | 2.5 % |
+//! | en | 734 | 97.4 % | 304 | 3.6 % |
+//! | zh | 771 | 98.1 % | 302 | 1.3 % |
+//! | all | 1505 | 97.7 % | 606 | 2.5 % |
 //!
-//! Of the questions in scope that are not answered, 82.4 % find their intent among the suggestions. The questions are four
+//! Of the questions in scope that are not answered, 78.3 % find their intent among the suggestions. The questions are four
 //! sets, each written without sight of the utterances or of another set. The thresholds come from the utterances and the
 //! background alone, but the sets were seen while it was chosen how to find them: the last of the four, asked before
 //! anything was changed for it, had 93.9 % right and 1.6 % false answers under a stricter price for wrong answers, and
-//! has 96.7 % and 3.1 % now. Questions that avoid the usual words are harder: of the 291 in `test-oblique.yaml`
-//! (`--test infra/packs/shop/test-oblique.yaml`) 88.3 % are answered rightly, and 2.7 % of its 112 out of scope.
+//! had 96.7 % and 3.1 % once that was changed. Questions that avoid the usual words are harder: of the 291 in `test-oblique.yaml`
+//! (`--test infra/packs/shop/test-oblique.yaml`) 84.5 % are answered rightly, and 2.7 % of its 112 out of scope.
 //!
 //! # The format of a pack
 //!

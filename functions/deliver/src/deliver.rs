@@ -16,7 +16,7 @@ use hoopoe_store::{Begin, Sends, StoreError, Transcripts};
 use hoopoe_telemetry::{count, duration};
 use lambda_runtime::Error;
 
-use crate::platform::{ANSWER, Api, CONNECT, End, From, Means, Platform, Webchat};
+use crate::platform::{ANSWER, Api, CONNECT, End, Means, Platform, Start, Webchat};
 
 /// A reply the platform does not take is tried this often before it goes to the dead-letter queue.
 const MAX_ATTEMPTS: u32 = 6;
@@ -152,7 +152,7 @@ impl Deliver {
             }
         };
         let platform = self.platform(reply.conversation.channel);
-        let sent = platform.send(reply, From { part: attempt.part, unknown }).await;
+        let sent = platform.send(reply, Start { part: attempt.part, unknown }).await;
         attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,

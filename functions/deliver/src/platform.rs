@@ -13,6 +13,10 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
 
+/// How long a connection to a platform, and its answer, may take.
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER: Duration = Duration::from_secs(8);
+
 /// The most of an answer that is read; platforms answer a send with a few hundred bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -40,9 +44,9 @@ pub(crate) enum End {
     Unknown { reason: String, again: bool },
 }
 
-/// Where a send begins.
+/// Where a send begins, or goes on.
 #[derive(Clone, Copy)]
-pub(crate) struct From {
+pub(crate) struct Start {
     /// The first part that has not gone out.
     pub(crate) part: usize,
     /// A function began to send it and died.
@@ -52,7 +56,7 @@ pub(crate) struct From {
 /// A platform, whichever it is.
 pub(crate) trait Platform: Send + Sync {
     /// Sends a reply, part after part.
-    fn send<'a>(&'a self, reply: &'a Reply, from: From) -> BoxFuture<'a, Sent>;
+    fn send<'a>(&'a self, reply: &'a Reply, start: Start) -> BoxFuture<'a, Sent>;
 }
 
 /// A platform that has an API.
@@ -66,7 +70,7 @@ impl<S: Sender> Api<S> {
         Self { keyring: Keyring::new(config, keys_table.to_owned(), S::CHANNEL, Purpose::Send), means }
     }
 
-    async fn send_parts(&self, reply: &Reply, from: From, sent: &mut usize) -> Result<(), End> {
+    async fn send_parts(&self, reply: &Reply, start: Start, sent: &mut usize) -> Result<(), End> {
         let bot = &reply.conversation.bot;
         let keys = self.keyring.get(bot).await.map_err(|error| match error {
             KeyringError::Call { .. } => refused(&error, Retry::Backoff),
@@ -78,8 +82,8 @@ impl<S: Sender> Api<S> {
         let parts = S::render(&keys, reply, Timestamp::now()).map_err(|error| match error {
             Unrenderable::Address | Unrenderable::Request(_) => refused(&error, Retry::Never),
         })?;
-        for (at, part) in parts.into_iter().enumerate().skip(from.part) {
-            if from.unknown && at == from.part && !part.idempotent {
+        for (at, part) in parts.into_iter().enumerate().skip(start.part) {
+            if start.unknown && at == start.part && !part.idempotent {
                 return Err(End::Unknown { reason: "the function ended during the send".into(), again: false });
             }
             self.send_part(&keys, bot, part).await?;
@@ -175,10 +179,10 @@ impl<S: Sender> Api<S> {
 }
 
 impl<S: Sender> Platform for Api<S> {
-    fn send<'a>(&'a self, reply: &'a Reply, from: From) -> BoxFuture<'a, Sent> {
+    fn send<'a>(&'a self, reply: &'a Reply, start: Start) -> BoxFuture<'a, Sent> {
         Box::pin(async move {
-            let mut parts = from.part;
-            let end = match self.send_parts(reply, from, &mut parts).await {
+            let mut parts = start.part;
+            let end = match self.send_parts(reply, start, &mut parts).await {
                 Ok(()) => End::Sent,
                 Err(end) => end,
             };
@@ -191,7 +195,7 @@ impl<S: Sender> Platform for Api<S> {
 pub(crate) struct Webchat(pub(crate) Means);
 
 impl Platform for Webchat {
-    fn send<'a>(&'a self, reply: &'a Reply, _from: From) -> BoxFuture<'a, Sent> {
+    fn send<'a>(&'a self, reply: &'a Reply, _start: Start) -> BoxFuture<'a, Sent> {
         Box::pin(async move {
             match leave(&self.0.transcripts, reply).await {
                 Ok(()) => Sent { parts: 1, end: End::Sent },
@@ -240,7 +244,3 @@ impl std::fmt::Display for Redacted {
         })
     }
 }
-
-/// How long a connection, and an answer, may take.
-pub(crate) const CONNECT: Duration = Duration::from_secs(3);
-pub(crate) const ANSWER: Duration = Duration::from_secs(8);

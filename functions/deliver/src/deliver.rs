@@ -152,7 +152,7 @@ impl Deliver {
             }
         };
         let platform = self.platform(reply.conversation.channel);
-        let sent = platform.send(reply, Start { part: attempt.part, unknown }).await;
+        let sent = platform.send(reply, Start { part: attempt.part, unknown, deadline }).await;
         attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,

@@ -51,6 +51,8 @@ pub(crate) struct Start {
     pub(crate) part: usize,
     /// A function began to send it and died.
     pub(crate) unknown: bool,
+    /// When Lambda ends this function. A part is not begun whose answer could come after that.
+    pub(crate) deadline: Timestamp,
 }
 
 /// A platform, whichever it is.
@@ -85,6 +87,10 @@ impl<S: Sender> Api<S> {
         for (at, part) in parts.into_iter().enumerate().skip(start.part) {
             if start.unknown && at == start.part && !part.idempotent {
                 return Err(End::Unknown { reason: "the function ended during the send".into(), again: false });
+            }
+            if start.deadline.since(Timestamp::now()) < ANSWER {
+                let reason = "the function's time is over; the rest follows".to_owned();
+                return Err(End::Refused { reason, retry: Retry::After(Duration::from_secs(1)) });
             }
             self.send_part(&keys, bot, part).await?;
             *sent += 1;

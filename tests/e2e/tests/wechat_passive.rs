@@ -4,7 +4,10 @@ use e2e::Stack;
 use hoopoe_channels::counterpart::Counterpart;
 use hoopoe_channels::envelope::{self, Key};
 use hoopoe_channels::wechat::Wechat;
-use hoopoe_message::Timestamp;
+use hoopoe_channels::{Request, Settings, Webhook};
+use hoopoe_message::{Channel, Conversation, MessageId, Reply, Timestamp};
+use hoopoe_store::Transcripts;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 /// Asks as WeChat does, again where no answer came, and returns the reply it was answered with.
@@ -48,4 +51,50 @@ async fn the_reply_is_the_answer_to_the_request() {
     );
     let english = ask(&stack, &bot, &settings, 2, "where is my parcel").await;
     assert!(english.contains("My orders") && !english.contains("验证码"), "what was said is not said again: {english}");
+}
+
+/// The conversation that the person's messages belong to.
+fn conversation(bot: &str, settings: &Value) -> Conversation {
+    let keys = hoopoe_channels::wechat::Settings::parse(&settings.to_string()).expect("its own settings").keys();
+    let keys = serde_json::from_str(keys.webhook.expose_secret()).expect("its own keys");
+    let posted = Wechat::says(7, 1, "hello", "http://127.0.0.1:1", Timestamp::now());
+    let request = Request {
+        method: posted.method(),
+        query: posted.uri().query().expect("it is signed"),
+        headers: posted.headers(),
+        body: posted.body(),
+        published: &[],
+    };
+    let message = Wechat::receive(&keys, &request, Timestamp::now()).expect("authentic").messages.remove(0);
+    Conversation { channel: Channel::Wechat, bot: bot.parse().expect("a name"), chat: message.chat }
+}
+
+#[tokio::test]
+async fn a_late_reply_goes_along_with_the_next() {
+    let stack = Stack::open().await;
+    let bot = Stack::new_bot();
+    let mut settings = Wechat::settings("http://127.0.0.1:1");
+    settings["passive"] = true.into();
+    stack.hoopoe(&["channel", "add", "wechat", "--bot", &bot], &settings.to_string()).await;
+
+    // A reply that came when WeChat had given up waiting for it: nobody has taken it.
+    let late = Reply {
+        id: MessageId::try_from("late".to_owned()).expect("a valid id"),
+        conversation: conversation(&bot, &settings),
+        address: String::new(),
+        number: 0,
+        after: None,
+        received_at: Timestamp::now(),
+        created_at: Timestamp::now(),
+        text: "What was asked before.".into(),
+        suggestions: vec![],
+    };
+    let transcripts = Transcripts::new(&stack.config, stack.output("TranscriptsTableName").to_owned());
+    transcripts.put_reply(&late, Timestamp::now()).await.expect("the table takes it");
+
+    let answer = ask(&stack, &bot, &settings, 1, "where is my parcel").await;
+    let (before, after) = answer.split_once("My orders").expect("the answer");
+    assert!(before.contains("What was asked before.") && !after.contains("What was asked before."), "{answer}");
+    let next = ask(&stack, &bot, &settings, 2, "忘记密码怎么办").await;
+    assert!(next.contains("验证码") && !next.contains("What was asked before."), "{next}");
 }

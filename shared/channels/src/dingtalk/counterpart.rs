@@ -82,8 +82,8 @@ impl Counterpart for Dingtalk {
             SESSION if post && text_at(&body, "/msgtype") == "text" => {
                 let text = text_at(&body, "/text/content");
                 // The name of who is mentioned is shown in place of the id.
-                let mention = format!("@{} ", text_at(&body, "/at/atUserIds/0"));
-                let shown = text.strip_prefix(&mention).unwrap_or(text);
+                let mentioned = body.pointer("/at/atUserIds/0").and_then(Value::as_str);
+                let shown = mentioned.and_then(|id| text.strip_prefix(&format!("@{id} "))).unwrap_or(text);
                 Answer::taken(json!({ "errcode": 0, "errmsg": "ok" }), shown, Vec::new())
             }
             "/v1.0/oauth2/accessToken" if post && body == json!({ "appKey": APP_KEY, "appSecret": APP_SECRET }) => {

@@ -21,7 +21,7 @@ use crate::platform::{ANSWER, Api, CONNECT, End, Means, Platform, Start, Webchat
 /// A reply the platform does not take is tried this often before it goes to the dead-letter queue.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// A reply is not begun when less than this is left of the invocation: two parts with an access token each.
+/// A reply is not begun when less than this is left of the invocation: one part, and an access token for it.
 const RESERVE: Duration = Duration::from_secs(12);
 
 /// A reply whose predecessor is on its way is waited with for this long before it goes back to the queue.

@@ -34,7 +34,7 @@ const LATENESS: Duration = Duration::from_secs(30);
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Logs {
-    /// telegram, wecom, webchat, inference or deliver; all of them by default.
+    /// A function, such as telegram, inference or deliver; all of them by default.
     function: Option<String>,
     /// Keep showing what comes.
     #[arg(long, short)]

@@ -2,7 +2,7 @@
 //!
 //! A linear classifier tells intents apart, but knows little of what lies outside of all of them: a question about
 //! nothing in the pack still falls on some side of every border. Whether an example of the intent says nearly the same
-//! is what tells. On 1,300 blind questions to the shop pack, with the threshold that answers 2 % of those out of scope, the
+//! is what tells. In a trial outside the build, on 1,300 blind questions to the shop pack and with the threshold that answers 2 % of those out of scope, the
 //! classifier alone answers 94 % of those in scope rightly, the nearest example alone 72 %, and both together 99 %.
 
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use crate::vectors::matrix;
 
 /// The weight of the penalty against the sum of the losses: what scikit-learn calls `1 / C`.
 ///
-/// Chosen by cross-validation on the shop pack: 0.1 puts 84.0 % of held-out utterances to their intent and is most
+/// Chosen by cross-validation on the shop pack when it had 29 utterances for each intent and language: 0.1 puts 84.0 % of held-out utterances to their intent and is most
 /// probable of all; 0.03 and 0.3 put 83.5 % and 83.0 %.
 const PENALTY: f32 = 0.1;
 

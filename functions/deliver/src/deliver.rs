@@ -156,7 +156,9 @@ impl Deliver {
         attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,
-            End::Refused { reason, retry: Retry::Never } => self.give_up(reply, record, &attempt, &reason).await,
+            End::Refused { reason, retry: Retry::Never | Retry::BadCredential } => {
+                self.give_up(reply, record, &attempt, &reason).await
+            }
             End::Refused { reason, .. } if attempt.attempt >= MAX_ATTEMPTS => {
                 let reason = format!("not taken in {MAX_ATTEMPTS} attempts, the last time because: {reason}");
                 self.give_up(reply, record, &attempt, &reason).await
@@ -199,7 +201,7 @@ impl Deliver {
         let pause = match retry {
             Retry::After(pause) => pause.clamp(Duration::from_secs(1), MAX_PAUSE),
             // Exponential back-off with full jitter.
-            Retry::Never | Retry::Backoff | Retry::NewToken | Retry::Fallback => {
+            Retry::Never | Retry::Backoff | Retry::NewToken | Retry::Fallback | Retry::BadCredential => {
                 Duration::from_millis(fastrand::u64(500..=1000 << attempt.attempt.min(5)))
             }
         };

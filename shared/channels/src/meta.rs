@@ -16,7 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::sender::{Outcome, Retry, retry_after, suggestions};
+use crate::sender::{ApiRequest, Outcome, Retry, retry_after, suggestions};
 use crate::settings::{Fields, InvalidSettings, is_visible};
 use crate::signature::verify_hmac_hex;
 use crate::split::split;
@@ -124,6 +124,28 @@ pub(crate) fn outcome(
     )
 }
 
+/// The request for the id of a node, which anybody may read whose token is accepted there.
+pub(crate) fn check_request(base: Option<&str>, node: &str, access_token: &SecretString) -> http::Result<ApiRequest> {
+    let base = base.unwrap_or(API_BASE);
+    ApiRequest::get(&format!("{base}/{node}?fields=id"))?.authorized("Bearer", access_token)
+}
+
+/// Reads the answer to [`check_request`].
+pub(crate) fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    #[derive(Deserialize)]
+    struct Node {
+        #[serde(rename = "id")]
+        _id: IgnoredAny,
+    }
+    if status.is_success() && serde_json::from_slice::<Node>(body).is_ok() {
+        return Outcome::Sent;
+    }
+    match outcome(status, headers, body, |_| None).without_fallback() {
+        Outcome::Sent => Outcome::refused("the Graph API named no id", Retry::Never),
+        refused => refused,
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Answer {
     error: Option<Fault>,
@@ -156,7 +178,7 @@ impl Fault {
 
     fn of_every_api(&self, status: StatusCode, headers: &HeaderMap) -> (Retry, &'static str) {
         match (self.code, self.subcode) {
-            (0 | 102 | 190, _) => (Retry::Never, "the access token is not valid or has expired"),
+            (0 | 102 | 190, _) => (Retry::BadCredential, "the access token is not valid or has expired"),
             (3 | 10 | 200..=299, _) => (Retry::Never, "the access token lacks a permission"),
             (100, 33) => (Retry::Never, "the id in the settings is wrong, or the access token is not for it"),
             // What is wrong with the request may be the menu below the text.
@@ -263,17 +285,21 @@ pub(crate) fn posted(app_secret: &str, told: &[u8]) -> http::Request<Vec<u8>> {
         .expect("a valid request")
 }
 
-/// How the Graph API answers a request for the id's messages: `taken` has the answer to a message that keeps the
-/// documents' rules.
+/// How the Graph API answers a request for the id's messages, and for the id of `node`: `taken` has the answer to a
+/// message that keeps the documents' rules.
 #[cfg(feature = "counterpart")]
 pub(crate) fn answered(
     request: &http::Request<Vec<u8>>,
     access_token: &str,
     id: &str,
+    node: &str,
     taken: impl FnOnce(&Value) -> Option<crate::counterpart::Answer>,
 ) -> crate::counterpart::Answer {
     if !crate::counterpart::has_header(request, "authorization", &format!("Bearer {access_token}")) {
         return refused(StatusCode::UNAUTHORIZED, 190, "Invalid OAuth access token.");
+    }
+    if request.method() == Method::GET && *request.uri() == *format!("/{node}?fields=id") {
+        return crate::counterpart::Answer::told(serde_json::json!({ "id": id }));
     }
     if request.method() != Method::POST || request.uri().path() != format!("/{id}/messages") {
         return refused(StatusCode::BAD_REQUEST, 100, "Unsupported request");

@@ -55,6 +55,23 @@ pub trait Sender: Platform {
     fn read_token(_status: StatusCode, _body: &[u8]) -> Result<AccessToken, Outcome> {
         Err(Outcome::refused("this platform uses no access token", Retry::Never))
     }
+
+    /// The cheapest request that tells whether the platform accepts the stored secret, and that nobody hears of; `None`
+    /// where nothing is sent with a stored secret. Where there are access tokens it is the request for one.
+    ///
+    /// # Errors
+    ///
+    /// Where the keys make no valid request.
+    fn check_request(keys: &Self::Keys) -> Option<http::Result<ApiRequest>> {
+        if Self::is_passive(keys) { None } else { Self::token_request(keys) }
+    }
+
+    /// Reads the answer to [`Sender::check_request`]: [`Outcome::Sent`] where the secret is accepted,
+    /// [`Retry::BadCredential`] where it is not. Any other refusal tells nothing about it. There is no other way to
+    /// ask, so it is never [`Retry::Fallback`] or [`Retry::NewToken`].
+    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
+        Self::read_token(status, body).map_or_else(|refused| refused, |_| Outcome::Sent)
+    }
 }
 
 /// One message of a reply.
@@ -286,6 +303,9 @@ pub enum Retry {
     NewToken,
     /// [`Part::fallback`] at once; nothing where the part has none.
     Fallback,
+    /// The same with another version of the keys, if anything: the platform does not accept the bot's own stored secret.
+    /// An access token that was got for the secret and is not accepted is [`Retry::NewToken`].
+    BadCredential,
 }
 
 impl Outcome {
@@ -311,6 +331,14 @@ impl Outcome {
             retry => retry,
         };
         Self::of_status_but(status, platform, retry)
+    }
+
+    /// The same where there is no other way.
+    pub(crate) fn without_fallback(self) -> Self {
+        match self {
+            Self::Refused { reason, retry: Retry::Fallback } => Self::Refused { reason, retry: Retry::Never },
+            other => other,
+        }
     }
 
     fn of_status_but(status: StatusCode, platform: &str, retry: Retry) -> Self {

@@ -11,6 +11,10 @@ pub trait Settings: Sized {
     /// The fields, for a person: the required ones, then the optional ones.
     const FIELDS: &'static str;
 
+    /// How an operator changes the secrets without stranding the bot, as numbered lines: what is done in the platform's
+    /// console, and when the keys are added and put in force here.
+    const ROTATION: &'static str;
+
     /// Reads and checks them.
     ///
     /// # Errors
@@ -138,7 +142,7 @@ impl Fields {
     /// Takes a secret that the operator invents, and that the platform only repeats.
     pub(crate) fn invented(&mut self, field: &'static str) -> Result<String, InvalidSettings> {
         let rule = "has to be 1 to 256 characters of A-Z, a-z, 0-9, _ and -";
-        self.required(field, rule, |secret| is_name(secret, 1..=256))
+        self.required(field, rule, is_invented)
     }
 
     /// Takes the optional prefix by which a group may call the bot. A `/` is left to commands.
@@ -162,6 +166,12 @@ impl Fields {
         })?;
         Ok(url.map(|url| url.trim_end_matches('/').to_owned()))
     }
+}
+
+/// Whether a text can be a secret that the operator invents: what Telegram takes as a `secret_token`, and Meta takes it
+/// as well.
+pub(crate) fn is_invented(secret: &str) -> bool {
+    is_name(secret, 1..=256)
 }
 
 /// Whether a text has so many characters, all of them visible and of ASCII: what any secret of a console is made of.

@@ -3,6 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `receive` | a webhook's `Update`, verified by its secret token, as messages |
+//! | [`rotation`] | another secret token for a webhook, and the calls that put it in force |
 //! | `send` | a reply as `sendMessage` calls, and what Telegram says to them |
 //! | `settings` | [`Settings`] of a bot, and the calls that set it up |
 //! | `counterpart` | Telegram's side, for tests |
@@ -10,6 +11,7 @@
 #[cfg(feature = "counterpart")]
 mod counterpart;
 mod receive;
+pub mod rotation;
 mod send;
 mod settings;
 

@@ -89,6 +89,10 @@ impl Counterpart for Dingtalk {
             "/v1.0/oauth2/accessToken" if post && body == json!({ "appKey": APP_KEY, "appSecret": APP_SECRET }) => {
                 Answer::told(json!({ "accessToken": ACCESS_TOKEN, "expireIn": 7200 }))
             }
+            "/v1.0/oauth2/accessToken" if post => {
+                let refusal = json!({ "code": "invalidClientIdOrSecret", "message": "无效的clientId或者clientSecret" });
+                Answer::refused(StatusCode::BAD_REQUEST, refusal)
+            }
             "/v1.0/robot/oToMessages/batchSend"
                 if allowed && body["userIds"].as_array().is_some_and(|users| (1..=20).contains(&users.len())) =>
             {

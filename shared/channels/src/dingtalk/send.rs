@@ -172,11 +172,15 @@ impl Sender for Dingtalk {
         let token = AccessToken::of(answer.access_token, answer.expire_in).filter(|_| status.is_success());
         token.ok_or_else(|| {
             let Some(code) = answer.code else { return Outcome::of_status(status, "DingTalk") };
-            let retry = match of_api(&code, status, &HeaderMap::new()).0 {
-                later @ (Retry::Backoff | Retry::After(_)) => later,
-                _ => Retry::Never,
+            let (retry, hint) = match of_api(&code, status, &HeaderMap::new()) {
+                // The only code that the document of this call has.
+                _ if code == "invalidClientIdOrSecret" => {
+                    (Retry::BadCredential, " (app_key and app_secret do not belong together)")
+                }
+                (later @ (Retry::Backoff | Retry::After(_)), hint) => (later, hint),
+                (_, hint) => (Retry::Never, hint),
             };
-            Outcome::refused(format!("{code} {}", answer.message.unwrap_or_default()), retry)
+            Outcome::refused(format!("{code} {}{hint}", answer.message.unwrap_or_default()), retry)
         })
     }
 }

@@ -26,6 +26,18 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"app_key", "app_secret", "robot_code"} and optionally "corp_id", "token", "encoding_aes_key", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. app_secret signs the messages that DingTalk posts, is checked here, and is also what we send
+   with. token and encoding_aes_key sign and seal its events, and are checked here.
+2. token, encoding_aes_key: choose new ones, do 4, enter them under 开发配置 > 事件订阅 and press
+   保存 (DingTalk tries the URL at once), do 5.
+3. app_secret: 凭证与基础信息 > Client Secret > reset. Take it that the old one ends at once and
+   that DingTalk does not post again what is refused meanwhile. Replies are tried again from the
+   queue; do 4 and 5 without a pause.
+4. hoopoe keys add dingtalk --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. hoopoe keys rotate dingtalk --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `app_key` and `app_secret` (凭证与基础信息: Client ID and Client Secret), `robot_code` (机器人); optionally `corp_id`,
     /// which a message then has to name as well, `token` and `encoding_aes_key` (事件订阅 > HTTP推送), without which events
     /// are refused, and `api_base`, another server of the API.

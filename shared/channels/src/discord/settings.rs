@@ -19,6 +19,18 @@ pub struct Settings {
 impl settings::Settings for Settings {
     const FIELDS: &'static str = r#"{"application_id", "public_key"} and optionally "bot_token", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. public_key is no secret: Discord signs what it posts with the key behind it, made with the
+   application, and offers no other. It is checked here. What we send with is in each interaction,
+   so nothing is stored for sending.
+2. bot_token: Bot > Reset Token, at any time. It is not stored; give the new one with the next
+   --register-commands.
+3. Should General Information ever show another Public Key, enter it as public_key and do, without a
+   pause:
+   hoopoe keys add discord --bot <bot> < settings.json    (all fields, not the new ones alone)
+   hoopoe keys rotate discord --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `application_id` and `public_key` (General Information); optionally `bot_token` (Bot), to register the commands,
     /// and `api_base`, another server of the API.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {

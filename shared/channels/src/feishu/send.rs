@@ -116,8 +116,14 @@ impl Sender for Feishu {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        if answer.code != 0 {
-            return Err(answer.refused_for_good_or_later(status, &HeaderMap::new()));
+        match answer.code {
+            0 => {}
+            // An invalid parameter, which only these two can be; an invalid app_secret or an app_id that is none.
+            10003 | 10014 | 10015 => {
+                let hint = "app_id and app_secret do not belong together, or the app is disabled";
+                return Err(answer.refused(hint, Retry::BadCredential));
+            }
+            _ => return Err(answer.refused_for_good_or_later(status, &HeaderMap::new())),
         }
         let token = AccessToken::of(answer.tenant_access_token, answer.expire);
         token.ok_or_else(|| Outcome::refused("0, but without a tenant_access_token", Retry::Never))
@@ -215,7 +221,6 @@ impl Answer {
             230049 | 18121 => return self.refused("", Retry::Backoff),
             _ if status == StatusCode::TOO_MANY_REQUESTS => return self.refused("", after_reset(headers)),
             _ if status.is_server_error() => return self.refused("", Retry::Backoff),
-            10003 | 10014 | 10015 => "app_id and app_secret do not belong together, or the app is disabled",
             99991401 => "list the egress address under 安全设置 > IP 白名单, or empty that list",
             99991662 | 99991673 => "the app is disabled or not installed",
             99991672 | 230027 => "grant im:message:send_as_bot and release a version of the app",

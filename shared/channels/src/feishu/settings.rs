@@ -20,6 +20,19 @@ pub struct Settings {
 impl settings::Settings for Settings {
     const FIELDS: &'static str = r#"{"app_id", "app_secret", "verification_token", "encrypt_key"} and optionally "bot_open_id", "group_prefix", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. encrypt_key and verification_token prove what Feishu posts, and are checked here; app_secret is
+   what we send with.
+2. encrypt_key: choose a new one, do 5, enter it under 事件与回调 > 加密策略, do 6.
+3. verification_token: reset it under 加密策略. Feishu posts with the new one at once, and an event
+   that was refused again after 15 s, 5 min, 1 h and 6 h; presses of buttons are lost. Do 5 and 6
+   without a pause.
+4. app_secret: 凭证与基础信息 > App Secret > reset. There is one at a time, so take it that the old
+   one ends at once. Replies meanwhile are tried again from the queue; do 5 and 6 without a pause.
+5. hoopoe keys add feishu --bot <bot> < settings.json    (all fields, not the new ones alone)
+6. hoopoe keys rotate feishu --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `app_id` and `app_secret` (凭证与基础信息), `verification_token` and `encrypt_key` (事件与回调 > 加密策略);
     /// optionally `bot_open_id`, which tells the bot from others in its groups, `group_prefix`, by which a group may
     /// address it, and `api_base`: `https://open.larksuite.com` for Lark, or the server of a private deployment.

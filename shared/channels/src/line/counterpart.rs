@@ -79,6 +79,9 @@ impl Counterpart for Line {
             ("POST", "/v2/bot/message/reply") => refused(StatusCode::BAD_REQUEST, "Invalid reply token"),
             ("POST", "/v2/bot/message/push") if retry_key && !text_at(&body, "/to").is_empty() => send(&body),
             ("POST", "/v2/bot/message/push") => refused(StatusCode::BAD_REQUEST, "Failed to send messages"),
+            ("GET", "/v2/bot/info") => {
+                Answer::told(json!({"userId": BOT, "basicId": "@counterpart", "displayName": "Hoopoe"}))
+            }
             ("PUT", "/v2/bot/channel/webhook/endpoint") if text_at(&body, "/endpoint").starts_with("https://") => {
                 Answer::told(json!({}))
             }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -124,7 +125,8 @@ impl Sender for Line {
             400 if says("failed to send messages") => {
                 (Retry::Never, " (the person is unknown to this account, or it is no longer in the group)")
             }
-            401 => (Retry::Never, " (the channel access token is not valid)"),
+            // "Valid channel access token is not specified"
+            401 => (Retry::BadCredential, " (the channel access token is not valid)"),
             403 => (Retry::Never, " (the account or its plan may not send this way)"),
             429 if says("monthly limit") => {
                 (Retry::Never, " (the plan's messages of this month are used up; replies within a minute are free)")
@@ -133,6 +135,28 @@ impl Sender for Line {
         };
         Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
     }
+
+    /// "Get bot info", <https://developers.line.biz/en/reference/messaging-api/#get-bot-info>.
+    fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
+        let request = ApiRequest::get(&keys.url("info"));
+        Some(request.and_then(|request| request.authorized("Bearer", &keys.channel_access_token)))
+    }
+
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+        match Self::outcome(status, headers, body).without_fallback() {
+            Outcome::Sent if serde_json::from_slice::<BotInfo>(body).is_err() => {
+                Outcome::refused("the Messaging API named no bot", Retry::Never)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Whose token it is.
+#[derive(Deserialize)]
+struct BotInfo {
+    #[serde(rename = "userId")]
+    _user_id: IgnoredAny,
 }
 
 #[derive(Serialize)]

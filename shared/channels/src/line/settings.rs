@@ -20,6 +20,17 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"channel_secret", "channel_access_token"} and optionally "bot_user_id", "group_prefix", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. channel_secret signs what LINE posts, and is checked here; channel_access_token is what we send
+   with.
+2. channel_secret: Basic settings > Channel secret > Issue. The old one ends at once. With Webhook
+   redelivery on, LINE posts again what is refused meanwhile; do 4 and 5 without a pause.
+3. channel_access_token: Messaging API > Channel access token > Reissue, and let the old one be
+   valid for 24 hours more; do 4 and 5 within these.
+4. hoopoe keys add line --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. hoopoe keys rotate line --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `channel_secret` (the console's Basic settings tab) and `channel_access_token` (its Messaging API tab);
     /// optionally `bot_user_id`, with which events for another bot are refused, `group_prefix`, a word that calls the
     /// bot in groups beside its mention, and `api_base`, another server.

@@ -44,7 +44,7 @@ impl Counterpart for Messenger {
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {
-        meta::answered(request, PAGE_ACCESS_TOKEN, PAGE_ID, |body| {
+        meta::answered(request, PAGE_ACCESS_TOKEN, PAGE_ID, "me", |body| {
             let (text, buttons) = read(body)?;
             let taken = json!({"recipient_id": text_at(body, "/recipient/id"), "message_id": "m_taken"});
             Some(Answer::taken(taken, text, buttons))

@@ -62,6 +62,15 @@ impl Sender for Messenger {
     fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
         meta::outcome(status, headers, body, of_messenger)
     }
+
+    /// "/me", which is the Page whose token it is ("Page", <https://developers.facebook.com/docs/graph-api/reference/page>).
+    fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
+        Some(meta::check_request(keys.api_base.as_deref(), "me", &keys.page_access_token))
+    }
+
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+        meta::read_check(status, headers, body)
+    }
 }
 
 impl SendKeys {

@@ -19,6 +19,19 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"app_secret", "verify_token", "page_access_token", "page_id"} and optionally "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. app_secret signs what Meta posts, and is checked here; verify_token is checked when the URL is;
+   page_access_token is what we send with.
+2. page_access_token: several may be valid at once. Messenger API Settings > Generate access tokens
+   > the Page > Generate, then do 5 and 6.
+3. verify_token: invent one, do 5, enter it under Configure webhooks and press Verify and save, do
+   6.
+4. app_secret: App settings > Basic > App secret > Reset. Meta signs with the new one at once, and
+   posts again what is refused meanwhile; do 5 and 6 without a pause.
+5. hoopoe keys add messenger --bot <bot> < settings.json    (all fields, not the new ones alone)
+6. hoopoe keys rotate messenger --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `app_secret` (App settings > Basic), `verify_token`, an invented one, `page_access_token` and `page_id`
     /// (Messenger API Settings); optionally `api_base`, the Graph API with its version.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {

@@ -114,9 +114,8 @@ impl Sender for Qq {
         let token = AccessToken::of(answer.access_token.clone(), lifetime).filter(|_| status.is_success());
         token.ok_or_else(|| match answer.code() {
             100_001 => answer.refused(Retry::Backoff, ""),
-            100_007 | 100_016 | 10_004 => {
-                answer.refused(Retry::Never, " (app_id and app_secret do not belong together)")
-            }
+            100_016 => answer.refused(Retry::BadCredential, " (app_id and app_secret do not belong together)"),
+            100_007 | 10_004 => answer.refused(Retry::Never, " (there is no such app_id, or the bot is banned)"),
             code => {
                 let (retry, hint) = advice(code, status, &HeaderMap::new());
                 // No token mends a request for one.

@@ -15,6 +15,16 @@ pub struct Settings {
 impl settings::Settings for Settings {
     const FIELDS: &'static str = r#"{"app_id", "app_secret"} and optionally "token_url", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. app_secret makes the key that QQ signs its events with, is checked here, and is also what we send
+   with.
+2. Open https://q.qq.com/ > 机器人 > the bot > 开发 > 开发设置 > AppSecret and have a new one made.
+   There is one at a time, so take it that the old one ends at once. QQ posts again what is refused
+   meanwhile, and replies are tried again from the queue; do 3 and 4 without a pause.
+3. hoopoe keys add qq --bot <bot> < settings.json    (all fields, not the new ones alone)
+4. hoopoe keys rotate qq --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `app_id` and `app_secret` (开发设置); optionally `api_base`, another server of the API, and `token_url` where
     /// access tokens come from elsewhere than its `/app/getAppAccessToken`.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {

@@ -73,10 +73,12 @@ impl Counterpart for Slack {
             Some("invalid_post_type")
         } else if path.starts_with("/commands/") {
             (text_at(&body, "/response_type") != "ephemeral").then_some("invalid_payload")
-        } else if !matches!(path, "/chat.postMessage" | "/chat.postEphemeral") {
+        } else if !matches!(path, "/chat.postMessage" | "/chat.postEphemeral" | "/auth.test") {
             Some("unknown_method")
         } else if !has_header(request, AUTHORIZATION.as_str(), &format!("Bearer {BOT_TOKEN}")) {
             Some("invalid_auth")
+        } else if path == "/auth.test" {
+            return Answer::told(json!({"ok": true, "team_id": TEAM, "user_id": BOT, "bot_id": "B0COUNTERPT"}));
         } else if text_at(&body, "/channel").is_empty() {
             Some("channel_not_found")
         } else {

@@ -107,9 +107,9 @@ impl Sender for Slack {
                 (Retry::Fallback, "")
             }
             "invalid_auth" | "not_authed" | "token_revoked" | "account_inactive" => {
-                (Retry::Never, " (install the app to the workspace again and store its bot token)")
+                (Retry::BadCredential, " (install the app to the workspace again and store its bot token)")
             }
-            "token_expired" => (Retry::Never, " (turn token rotation off and store the new bot token)"),
+            "token_expired" => (Retry::BadCredential, " (turn token rotation off and store the new bot token)"),
             "missing_scope" => (Retry::Never, " (give the app the scopes of its manifest and install it again)"),
             "not_in_channel" | "channel_not_found" | "no_permission" => {
                 (Retry::Never, " (invite the bot to the channel; a channel of another workspace is out of its reach)")
@@ -124,6 +124,15 @@ impl Sender for Slack {
             },
         };
         Outcome::refused(format!("{error}{hint}"), retry)
+    }
+
+    /// <https://docs.slack.dev/reference/methods/auth.test>, which needs no scope.
+    fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
+        Some(keys.call("auth.test", &json!({})))
+    }
+
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+        Self::outcome(status, headers, body).without_fallback()
     }
 }
 

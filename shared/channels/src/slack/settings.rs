@@ -20,6 +20,19 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"signing_secret", "bot_token"} and optionally "app_id", "group_prefix", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. signing_secret signs what Slack posts, and is checked here; bot_token is what we send with. Slack
+   has one of each.
+2. signing_secret: Basic Information > App Credentials > Signing Secret > Regenerate. Slack signs
+   with the new one at once, and posts an event that was refused again after a minute and after
+   five; commands and presses are lost.
+3. bot_token: OAuth & Permissions > Revoke All OAuth Tokens, then Install App > Reinstall to
+   Workspace. The old one ends at once, and the bot has to be invited to its channels again. Replies
+   are tried again from the queue.
+4. hoopoe keys add slack --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. hoopoe keys rotate slack --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `signing_secret` (Basic Information) and `bot_token` (OAuth & Permissions); optionally `app_id`, which is then
     /// the only app heard, `group_prefix`, what a channel's messages for the bot may begin with, and `api_base`, another
     /// server of the Web API.

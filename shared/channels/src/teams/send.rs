@@ -149,6 +149,7 @@ impl Sender for Teams {
         token.ok_or_else(|| {
             let retry = match answer.error.as_str() {
                 "temporarily_unavailable" => Retry::Backoff,
+                "invalid_client" | "unauthorized_client" => Retry::BadCredential,
                 _ => Retry::of_status(status, &HeaderMap::new()),
             };
             let hint = match answer.error_codes.first() {

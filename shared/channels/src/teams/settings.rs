@@ -16,6 +16,16 @@ pub struct Settings {
 impl settings::Settings for Settings {
     const FIELDS: &'static str = r#"{"app_id", "app_password"} and optionally "tenant_id", "cloud", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. app_password is what we send with. Nothing stored here proves what Teams posts: Microsoft signs
+   it with keys that it publishes and changes by itself.
+2. Several client secrets may be valid at once. Open the Azure portal > App registrations > the app
+   with app_id > Certificates & secrets > New client secret, and copy its Value as app_password.
+3. hoopoe keys add teams --bot <bot> < settings.json    (all fields, not the new ones alone)
+4. hoopoe keys rotate teams --bot <bot>    (tests the new version, then puts it in force)
+5. Delete the old client secret on the page of 2.
+";
+
     /// `app_id`, the bot's Microsoft App ID, and `app_password`, the value of a client secret of it; `tenant_id` where
     /// the bot is a single-tenant one, which all are that were made since August 2025: it then answers people of this
     /// tenant alone. Optionally `cloud` (`public` unless it is `usgov` or `usgovdod`) and `api_base`, a server that

@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use super::Telegram;
 use crate::counterpart::{Answer, Counterpart, json_of, text_at};
+use crate::settings::is_invented;
 
 const BOT_TOKEN: &str = "123456789:counterpart_token-0000000000000000000";
 const SECRET_TOKEN: &str = "counterpart-secret_1";
+/// Where it posts as long as nobody asked for another place.
+const WEBHOOK_URL: &str = "https://bot.example/telegram/main";
 
 impl Counterpart for Telegram {
     const SIGNS_BODY: bool = false;
@@ -50,8 +53,7 @@ impl Counterpart for Telegram {
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {
         let Some(method) = request.uri().path().strip_prefix(&format!("/bot{BOT_TOKEN}/")) else {
-            let refusal = json!({"ok": false, "error_code": 401, "description": "Unauthorized"});
-            return Answer::refused(StatusCode::UNAUTHORIZED, refusal);
+            return refused(StatusCode::UNAUTHORIZED, "Unauthorized");
         };
         match method {
             "sendMessage" => {
@@ -62,11 +64,28 @@ impl Counterpart for Telegram {
                 Answer::taken(taken, text_at(&body, "/text"), buttons)
             }
             "getMe" => Answer::told(json!({"ok": true, "result": {"username": "hoopoe_counterpart_bot"}})),
-            "setWebhook" => Answer::told(json!({"ok": true, "result": true})),
-            _ => {
-                let refusal = json!({"ok": false, "error_code": 404, "description": "Not Found"});
-                Answer::refused(StatusCode::NOT_FOUND, refusal)
+            "getWebhookInfo" => {
+                let result = json!({"url": WEBHOOK_URL, "has_custom_certificate": false, "pending_update_count": 0});
+                Answer::told(json!({ "ok": true, "result": result }))
             }
+            "setWebhook" => {
+                let body = json_of(request);
+                if !text_at(&body, "/url").starts_with("https://") {
+                    return refused(
+                        StatusCode::BAD_REQUEST,
+                        "Bad Request: bad webhook: An HTTPS URL must be provided for webhook",
+                    );
+                }
+                if !is_invented(text_at(&body, "/secret_token")) {
+                    return refused(StatusCode::BAD_REQUEST, "Bad Request: secret token contains unallowed characters");
+                }
+                Answer::told(json!({"ok": true, "result": true, "description": "Webhook was set"}))
+            }
+            _ => refused(StatusCode::NOT_FOUND, "Not Found"),
         }
     }
+}
+
+fn refused(status: StatusCode, description: &str) -> Answer {
+    Answer::refused(status, json!({"ok": false, "error_code": status.as_u16(), "description": description}))
 }

@@ -38,6 +38,12 @@ impl SendKeys {
         let base = self.api_base.as_deref().unwrap_or(API_BASE);
         format!("{base}/bot{}/{method}", self.bot_token.expose_secret())
     }
+
+    /// Whose token it is: <https://core.telegram.org/bots/api#getme>, "a simple method for testing your bot's
+    /// authentication token".
+    pub(super) fn get_me(&self) -> http::Result<ApiRequest> {
+        ApiRequest::get(&self.url("getMe"))
+    }
 }
 
 impl Sender for Telegram {
@@ -80,13 +86,24 @@ impl Sender for Telegram {
                 (pause.map_or(Retry::Backoff, Retry::After), "")
             }
             500.. => (Retry::Backoff, ""),
-            401 | 404 => (Retry::Never, " (the bot token is not valid)"),
+            // "The only way to receive error with code 401 is to provide a wrong bot token" (tdlib/telegram-bot-api,
+            // issue 80). A token that has not even the form of one, or another path, is 404.
+            401 => (Retry::BadCredential, " (the bot token is not valid)"),
+            404 => (Retry::Never, " (the bot token is not valid)"),
             400 if parameters.migrate_to_chat_id.is_some() => {
                 (Retry::Never, " (the group became a supergroup and has a new id; its next message is answered there)")
             }
             _ => (Retry::Never, ""),
         };
         Outcome::refused(format!("{code} {}{hint}", answer.description.unwrap_or_default()), retry)
+    }
+
+    fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
+        Some(keys.get_me())
+    }
+
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+        Self::outcome(status, headers, body)
     }
 }
 

@@ -5,17 +5,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::rotation::ALLOWED_UPDATES;
 use super::send::SendKeys;
 use super::{API_BASE, Telegram};
 use crate::sender::{ApiRequest, Outcome, Retry, Sender};
 use crate::settings::{self, Fields, InvalidSettings, StoredKeys};
-
-/// What Telegram is asked to post; everything else would be acknowledged and dropped.
-const ALLOWED_UPDATES: [&str; 2] = ["message", "my_chat_member"];
-
-/// How many updates Telegram may post at once, which is also its default. Each is one short invocation, and the
-/// updates of one chat come one after the other anyway.
-const MAX_CONNECTIONS: u8 = 40;
 
 /// The settings of a bot.
 #[derive(Debug)]
@@ -31,6 +25,20 @@ pub struct Settings {
 impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"bot_token", "secret_token"} and optionally "bot_username", "group_prefix", "api_base""#;
+
+    const ROTATION: &'static str = "\
+1. secret_token comes with each update and is checked here; bot_token is what we send with.
+2. secret_token is renewed without you. For one of your own: invent it, do 4, 5 with the same
+   bot_token, and 6.
+3. bot_token: tell @BotFather /revoke and choose the bot. The old one ends at once, and its webhook
+   with it. Telegram keeps updates for a day, and replies are tried again from the queue; do 4 to 6
+   without a pause.
+4. hoopoe keys add telegram --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. curl https://api.telegram.org/bot<bot_token>/setWebhook \\
+     --data-urlencode 'url=<the webhook URL>' --data-urlencode 'secret_token=<secret_token>' \\
+     --data-urlencode 'allowed_updates=[\"message\",\"my_chat_member\"]'
+6. hoopoe keys rotate telegram --bot <bot>    (tests the new version, then puts it in force)
+";
 
     /// `bot_token` from @BotFather; `secret_token`, an invented one; optionally `bot_username` (else
     /// [`Settings::get_me`] tells it), `group_prefix`, by which a group may call it where its privacy mode is off, and
@@ -117,7 +125,7 @@ impl Settings {
     ///
     /// Where the settings make no valid URL.
     pub fn get_me(&self) -> http::Result<ApiRequest> {
-        ApiRequest::get(&self.send.url("getMe"))
+        self.send.get_me()
     }
 
     /// Reads the answer to [`Settings::get_me`]: the bot's username.
@@ -143,20 +151,13 @@ impl Settings {
         }
     }
 
-    /// Tells Telegram where to post and which secret to send along: <https://core.telegram.org/bots/api#setwebhook>.
-    /// [`Telegram::outcome`](Sender::outcome) reads the answer.
+    /// Tells Telegram where to post and which secret to send along, as [`SendKeys::set_webhook`].
     ///
     /// # Errors
     ///
     /// Where the settings make no valid URL.
     pub fn set_webhook(&self, webhook_url: &str) -> http::Result<ApiRequest> {
-        let body = json!({
-            "url": webhook_url,
-            "secret_token": self.secret_token.expose_secret(),
-            "allowed_updates": ALLOWED_UPDATES,
-            "max_connections": MAX_CONNECTIONS,
-        });
-        ApiRequest::post_json(&self.send.url("setWebhook"), body.to_string())
+        self.send.set_webhook(webhook_url, &self.secret_token)
     }
 }
 

@@ -120,8 +120,15 @@ impl Sender for Wechat {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        if answer.errcode != 0 {
-            return Err(answer.refused_for_good_or_later());
+        let hint = match answer.errcode {
+            0 => "",
+            // 40001 here is "获取 access_token 时 AppSecret 错误", other than in the answer to a send.
+            40001 | 40125 => "the AppSecret is not the account's",
+            40243 => "the AppSecret is frozen (开发密钥 > 解冻)",
+            _ => return Err(answer.refused_for_good_or_later()),
+        };
+        if !hint.is_empty() {
+            return Err(answer.refused_because(hint, Retry::BadCredential));
         }
         let token = AccessToken::of(answer.access_token, answer.expires_in);
         token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))
@@ -152,8 +159,6 @@ impl Answer {
             // Busy; called too often today; called too often this minute.
             -1 | 45009 | 45011 => return self.refused(Retry::Backoff),
             40164 => "list the egress address under the account's API IP白名单",
-            40125 => "the AppSecret is not the account's",
-            40243 => "the AppSecret is frozen (开发密钥 > 解冻)",
             43004 => "the person does not follow the account",
             45015 => "the person wrote nothing for 48 hours, or does not follow the account any more",
             45047 => "more messages than one message of the person allows: 5, or 3 after a press or a new follower",
@@ -161,7 +166,11 @@ impl Answer {
             48002 => "the person does not take messages of the account",
             _ => return self.refused(Retry::Never),
         };
-        Outcome::refused(format!("{}: {hint}; {}", self.errcode, self.errmsg), Retry::Never)
+        self.refused_because(hint, Retry::Never)
+    }
+
+    fn refused_because(&self, hint: &str, retry: Retry) -> Outcome {
+        Outcome::refused(format!("{}: {hint}; {}", self.errcode, self.errmsg), retry)
     }
 
     fn refused(&self, retry: Retry) -> Outcome {

@@ -19,6 +19,17 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"app_id", "app_secret", "token"} and optionally "encoding_aes_key", "passive", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. token and encoding_aes_key sign and seal what WeChat posts, and are checked here; app_secret is
+   what we send with (a passive account sends nothing by itself).
+2. token, encoding_aes_key: choose new ones, do 4, enter them under 基础信息 > 域名与消息推送配置 >
+   消息推送 and save (WeChat checks the URL with the new token at once), do 5.
+3. app_secret: 基础信息 > 开发密钥 > AppSecret > 重置. There is one at a time, and the old one ends
+   at once. Replies meanwhile are tried again from the queue; do 4 and 5 without a pause.
+4. hoopoe keys add wechat --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. hoopoe keys rotate wechat --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `app_id` and `app_secret` (开发密钥), `token` and `encoding_aes_key` (消息推送); without the last the bot works in
     /// 明文模式. `passive` is for accounts without a send API: they answer WeChat's own requests, and need no
     /// `app_secret`. `api_base` is another server of the API.

@@ -64,6 +64,9 @@ impl Counterpart for Wecom {
             "/cgi-bin/gettoken" if query == format!("corpid={CORP}&corpsecret=counterpart%2Dsecret") => {
                 Answer::told(json!({"errcode": 0, "errmsg": "ok", "access_token": ACCESS_TOKEN, "expires_in": 7200}))
             }
+            "/cgi-bin/gettoken" => {
+                Answer::refused(StatusCode::OK, json!({"errcode": 40001, "errmsg": "invalid credential"}))
+            }
             "/cgi-bin/message/send" if query == "access_token=counterpart%2Daccess%2Dtoken" => {
                 let taken = json!({"errcode": 0, "errmsg": "ok", "msgid": "m"});
                 Answer::taken(taken, text_at(&json_of(request), "/text/content"), Vec::new())

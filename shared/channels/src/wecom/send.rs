@@ -93,8 +93,14 @@ impl Sender for Wecom {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        if answer.errcode != 0 {
-            return Err(answer.refused_for_good_or_later());
+        match answer.errcode {
+            0 => {}
+            // "不合法的secret参数"
+            40001 => {
+                let reason = format!("40001: the secret is not the application's; {}", answer.errmsg);
+                return Err(Outcome::refused(reason, Retry::BadCredential));
+            }
+            _ => return Err(answer.refused_for_good_or_later()),
         }
         let token = AccessToken::of(answer.access_token, answer.expires_in);
         token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))

@@ -19,6 +19,18 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"corp_id", "agent_id", "secret", "token", "encoding_aes_key"} and optionally "token_url", "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. token and encoding_aes_key sign and seal what WeCom posts, and are checked here; secret is what
+   we send with.
+2. token, encoding_aes_key: press 随机获取 for both under 接收消息 > 设置API接收, do 4 with them,
+   press 保存 (WeCom checks the URL with them at once), do 5.
+3. secret: reset it on the application's page under Secret. There is one at a time, so take it that
+   the old one ends at once. Replies meanwhile are tried again from the queue; do 4 and 5 without a
+   pause.
+4. hoopoe keys add wecom --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. hoopoe keys rotate wecom --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `corp_id` (我的企业), `agent_id` and `secret` (the application's page), `token` and `encoding_aes_key` (its
     /// 接收消息 page); optionally `api_base`, the server of a private deployment, and `token_url` where access tokens
     /// come from elsewhere than its `/cgi-bin/gettoken`.

@@ -55,7 +55,7 @@ impl Counterpart for Whatsapp {
     }
 
     fn answer(request: &http::Request<Vec<u8>>) -> Answer {
-        meta::answered(request, ACCESS_TOKEN, PHONE_NUMBER_ID, |body| {
+        meta::answered(request, ACCESS_TOKEN, PHONE_NUMBER_ID, PHONE_NUMBER_ID, |body| {
             let (text, buttons) = read(body)?;
             let taken = json!({"messaging_product": "whatsapp", "messages": [{"id": "wamid.taken"}]});
             Some(Answer::taken(taken, markup::shown(text), buttons))

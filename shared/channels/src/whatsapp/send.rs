@@ -79,6 +79,15 @@ impl Sender for Whatsapp {
     fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
         meta::outcome(status, headers, body, of_whatsapp)
     }
+
+    /// The phone number's own node ("Phone numbers", …reference/phone-numbers).
+    fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
+        Some(meta::check_request(keys.api_base.as_deref(), &keys.phone_number_id, &keys.access_token))
+    }
+
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+        meta::read_check(status, headers, body)
+    }
 }
 
 impl SendKeys {

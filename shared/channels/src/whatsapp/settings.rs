@@ -19,6 +19,18 @@ impl settings::Settings for Settings {
     const FIELDS: &'static str =
         r#"{"app_secret", "verify_token", "access_token", "phone_number_id"} and optionally "api_base""#;
 
+    const ROTATION: &'static str = "\
+1. app_secret signs what Meta posts, and is checked here; verify_token is checked when the URL is;
+   access_token is what we send with.
+2. access_token: several may be valid at once. Generate one for another system user (Business
+   settings > System users), do 5 and 6, then revoke that of the first.
+3. verify_token: invent one, do 5, enter it under Configuration and press Verify and save, do 6.
+4. app_secret: App settings > Basic > App secret > Reset. Meta signs with the new one at once, and
+   posts again what is refused meanwhile; do 5 and 6 without a pause.
+5. hoopoe keys add whatsapp --bot <bot> < settings.json    (all fields, not the new ones alone)
+6. hoopoe keys rotate whatsapp --bot <bot>    (tests the new version, then puts it in force)
+";
+
     /// `app_secret` (App settings > Basic), `verify_token`, an invented one, `access_token` of a system user, and
     /// `phone_number_id` (API Setup); optionally `api_base`, the Graph API with its version.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {

@@ -4,7 +4,7 @@
 .DELETE_ON_ERROR:
 
 FUNCTIONS := wecom wechat dingtalk feishu qq telegram slack discord whatsapp messenger line teams \
-	webchat inference deliver
+	webchat inference deliver rotate
 # The local stack runs what the tests run: one build for both.
 HOOPOE := target/debug/hoopoe
 STATE ?= target/local
@@ -127,7 +127,7 @@ define collect
 	cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
 endef
 
-.PHONY: build-WecomFunction build-WechatFunction build-DingtalkFunction build-FeishuFunction build-QqFunction build-TelegramFunction build-SlackFunction build-DiscordFunction build-WhatsappFunction build-MessengerFunction build-LineFunction build-TeamsFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction
+.PHONY: build-WecomFunction build-WechatFunction build-DingtalkFunction build-FeishuFunction build-QqFunction build-TelegramFunction build-SlackFunction build-DiscordFunction build-WhatsappFunction build-MessengerFunction build-LineFunction build-TeamsFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction build-RotateFunction
 build-WecomFunction: ; $(call collect,wecom)
 build-WechatFunction: ; $(call collect,wechat)
 build-DingtalkFunction: ; $(call collect,dingtalk)
@@ -142,6 +142,7 @@ build-LineFunction: ; $(call collect,line)
 build-TeamsFunction: ; $(call collect,teams)
 build-WebchatFunction: ; $(call collect,webchat)
 build-DeliverFunction: ; $(call collect,deliver)
+build-RotateFunction: ; $(call collect,rotate)
 build-InferenceFunction:
 	$(call collect,inference)
 	@mkdir -p $(call bundle,inference)/lib $(call bundle,inference)/model

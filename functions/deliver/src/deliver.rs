@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hoopoe_aws::{Environment, SdkConfig};
 use hoopoe_channels::{Retry, with_platform};
-use hoopoe_keyring::Tokens;
+use hoopoe_keyring::{Place, Tokens};
 use hoopoe_message::{Channel, Reply, Timestamp, wire};
 use hoopoe_queue::consumer::Buried;
 use hoopoe_queue::{Batch, BatchResponse, Consumer, Record};
@@ -31,12 +31,14 @@ const PATIENCE_STEP: Duration = Duration::from_millis(50);
 /// The longest pause before a further attempt; a platform that asks for more is asked again then.
 const MAX_PAUSE: Duration = Duration::from_secs(900);
 
+/// The pause before a further attempt where the platform refuses the bot's secret: with all attempts, five minutes.
+const BAD_CREDENTIAL_PAUSE: Duration = Duration::from_secs(60);
+
 /// Everything that sending takes.
 pub(crate) struct Deliver {
     outbound: Consumer,
     sends: Sends,
-    config: SdkConfig,
-    keys_table: String,
+    keys: Place,
     means: Means,
     /// Made at their first reply: most bots live on a few of them.
     platforms: Mutex<HashMap<Channel, Arc<dyn Platform>>>,
@@ -73,8 +75,7 @@ impl Deliver {
                 environment.required("OUTBOUND_DLQ_URL")?,
             ),
             sends: Sends::new(config, environment.required("SENDS_TABLE")?, gap),
-            config: config.clone(),
-            keys_table: environment.required("KEYS_TABLE")?,
+            keys: Place::new(environment, config)?,
             means: Means { http, tokens: Arc::new(tokens), transcripts },
             platforms: Mutex::default(),
         })
@@ -86,7 +87,7 @@ impl Deliver {
             let means = self.means.clone();
             with_platform!(
                 channel,
-                P => Arc::new(Api::<P>::new(&self.config, &self.keys_table, means)),
+                P => Arc::new(Api::<P>::new(self.keys.clone(), means)),
                 webchat => Arc::new(Webchat(means))
             )
         });
@@ -156,9 +157,7 @@ impl Deliver {
         attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,
-            End::Refused { reason, retry: Retry::Never | Retry::BadCredential } => {
-                self.give_up(reply, record, &attempt, &reason).await
-            }
+            End::Refused { reason, retry: Retry::Never } => self.give_up(reply, record, &attempt, &reason).await,
             End::Refused { reason, .. } if attempt.attempt >= MAX_ATTEMPTS => {
                 let reason = format!("not taken in {MAX_ATTEMPTS} attempts, the last time because: {reason}");
                 self.give_up(reply, record, &attempt, &reason).await
@@ -200,8 +199,10 @@ impl Deliver {
     async fn postpone(&self, reply: &Reply, attempt: &Attempt, reason: &str, retry: Retry) -> Verdict {
         let pause = match retry {
             Retry::After(pause) => pause.clamp(Duration::from_secs(1), MAX_PAUSE),
+            // Whoever changes a secret in a platform's console needs a moment to store the new one here.
+            Retry::BadCredential => BAD_CREDENTIAL_PAUSE,
             // Exponential back-off with full jitter.
-            Retry::Never | Retry::Backoff | Retry::NewToken | Retry::Fallback | Retry::BadCredential => {
+            Retry::Never | Retry::Backoff | Retry::NewToken | Retry::Fallback => {
                 Duration::from_millis(fastrand::u64(500..=1000 << attempt.attempt.min(5)))
             }
         };

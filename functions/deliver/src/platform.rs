@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hoopoe_aws::SdkConfig;
 use hoopoe_channels::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
-use hoopoe_keyring::{Keyring, KeyringError, Purpose, TokenError, Tokens};
+use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, TokenError, Tokens};
 use hoopoe_message::{BotId, Reply, Timestamp};
 use hoopoe_store::Transcripts;
+use hoopoe_telemetry::count;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 use secrecy::SecretString;
@@ -68,20 +68,45 @@ pub(crate) struct Api<S: Sender> {
 }
 
 impl<S: Sender> Api<S> {
-    pub(crate) fn new(config: &SdkConfig, keys_table: &str, means: Means) -> Self {
-        Self { keyring: Keyring::new(config, keys_table.to_owned(), S::CHANNEL, Purpose::Send), means }
+    pub(crate) fn new(place: Place, means: Means) -> Self {
+        Self { keyring: Keyring::new(place, S::CHANNEL, Purpose::Send), means }
     }
 
-    async fn send_parts(&self, reply: &Reply, start: Start, sent: &mut usize) -> Result<(), End> {
+    /// Sends with the secret in force and, where the platform does not accept that, once with each other live version: a
+    /// rotation that goes wrong costs an alarm and no reply.
+    async fn send_parts(&self, reply: &Reply, mut start: Start, sent: &mut usize) -> Result<(), End> {
         let bot = &reply.conversation.bot;
-        let keys = self.keyring.get(bot).await.map_err(|error| match error {
-            KeyringError::Call { .. } => refused(&error, Retry::Backoff),
-            _ => refused(&error, Retry::Never),
-        })?;
-        if S::is_passive(&keys) {
+        let mut live = self.keyring.get(bot).await.map_err(unreadable)?;
+        let mut tried = Vec::new();
+        let mut secret = live.current();
+        loop {
+            let ended = self.send_as(&secret.keys, reply, start, sent).await;
+            let refused = matches!(ended, Err(End::Refused { retry: Retry::BadCredential, .. }));
+            if refused || ended.is_ok() {
+                self.keyring.used(bot, &live, secret.version, ended.is_ok()).await;
+            }
+            if !refused {
+                return ended;
+            }
+            count("CredentialsRefused", 1, ("Function", "deliver"));
+            tracing::error!(channel = %S::CHANNEL, %bot, version = secret.version, "the platform refuses the bot's secret");
+            tried.push(secret.version);
+            // Perhaps the operator stored a newer one since this function read them.
+            if let Some(newer) = self.keyring.look_again(bot, &live).await.map_err(unreadable)? {
+                live = newer;
+            }
+            let Some(other) = live.iter().find(|secret| !tried.contains(&secret.version)) else { return ended };
+            secret = other;
+            start = Start { part: *sent, unknown: false, ..start };
+        }
+    }
+
+    async fn send_as(&self, keys: &S::Keys, reply: &Reply, start: Start, sent: &mut usize) -> Result<(), End> {
+        let bot = &reply.conversation.bot;
+        if S::is_passive(keys) {
             return leave(&self.means.transcripts, reply).await;
         }
-        let parts = S::render(&keys, reply, Timestamp::now()).map_err(|error| match error {
+        let parts = S::render(keys, reply, Timestamp::now()).map_err(|error| match error {
             Unrenderable::Address | Unrenderable::Request(_) => refused(&error, Retry::Never),
         })?;
         for (at, part) in parts.into_iter().enumerate().skip(start.part) {
@@ -92,7 +117,7 @@ impl<S: Sender> Api<S> {
                 let reason = "the function's time is over; the rest follows".to_owned();
                 return Err(End::Refused { reason, retry: Retry::After(Duration::from_secs(1)) });
             }
-            self.send_part(&keys, bot, part).await?;
+            self.send_part(keys, bot, part).await?;
             *sent += 1;
         }
         Ok(())
@@ -224,6 +249,11 @@ struct Answer {
 
 fn refused(error: &dyn std::error::Error, retry: Retry) -> End {
     End::Refused { reason: error.to_string(), retry }
+}
+
+fn unreadable(error: KeyringError) -> End {
+    let retry = if matches!(error, KeyringError::Call { .. }) { Retry::Backoff } else { Retry::Never };
+    refused(&error, retry)
 }
 
 /// Without a connection nothing was sent; after that the platform may have taken what was sent.

@@ -1,19 +1,31 @@
 //! What stands behind the routes.
 
-use std::sync::Arc;
-
 use hoopoe_aws::{Environment, EnvironmentError, SdkConfig};
 use hoopoe_channels::Incoming;
-use hoopoe_channels::webchat::Keys;
-use hoopoe_keyring::{Keyring, KeyringError, Purpose};
+use hoopoe_channels::webchat::api::Session;
+use hoopoe_channels::webchat::{InvalidToken, Keys, SessionId};
+use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose};
 use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
 use hoopoe_store::{Entry, StoreError, Transcripts};
 use hoopoe_webhook::{Accepted, Intake, IntakeError};
 
 /// A bot's keys, the queue and the transcript; AWS in the function, memory in the routes' tests.
 pub(crate) trait Backend: Send + Sync {
-    /// What verifies the bot's session tokens.
-    fn keys(&self, bot: &BotId) -> impl Future<Output = Result<Arc<Keys>, BackendError>> + Send;
+    /// A token for a session.
+    fn mint(
+        &self,
+        bot: &BotId,
+        session: &SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Session, BackendError>> + Send;
+
+    /// The session of a token.
+    fn verify(
+        &self,
+        bot: &BotId,
+        token: &str,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<SessionId, BackendError>> + Send;
 
     /// Numbers a message and queues it for inference.
     fn accept(&self, bot: &BotId, message: Incoming) -> impl Future<Output = Result<Accepted, BackendError>> + Send;
@@ -42,6 +54,8 @@ pub(crate) enum BackendError {
     #[error(transparent)]
     Keys(#[from] KeyringError),
     #[error(transparent)]
+    Token(#[from] InvalidToken),
+    #[error(transparent)]
     Intake(#[from] IntakeError),
     #[error(transparent)]
     Transcript(#[from] StoreError),
@@ -56,11 +70,10 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// Reads KEYS_TABLE, CLAIMS_TABLE, INBOUND_QUEUE_URL and TRANSCRIPTS_TABLE.
+    /// Reads the variables of the keys, and CLAIMS_TABLE, INBOUND_QUEUE_URL and TRANSCRIPTS_TABLE.
     pub(crate) fn new(environment: Environment, config: &SdkConfig) -> Result<Self, EnvironmentError> {
-        let keys = environment.required("KEYS_TABLE")?;
         Ok(Self {
-            keyring: Keyring::new(config, keys, Channel::Webchat, Purpose::Webhook),
+            keyring: Keyring::new(Place::new(environment, config)?, Channel::Webchat, Purpose::Webhook),
             intake: Intake::new(Channel::Webchat, environment, config)?,
             transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?),
         })
@@ -68,8 +81,14 @@ impl Aws {
 }
 
 impl Backend for Aws {
-    async fn keys(&self, bot: &BotId) -> Result<Arc<Keys>, BackendError> {
-        Ok(self.keyring.get(bot).await?)
+    async fn mint(&self, bot: &BotId, session: &SessionId, now: Timestamp) -> Result<Session, BackendError> {
+        Ok(self.keyring.get(bot).await?.current().keys.signing_key.mint(bot, session, now))
+    }
+
+    async fn verify(&self, bot: &BotId, token: &str, now: Timestamp) -> Result<SessionId, BackendError> {
+        let verify = |keys: &Keys| keys.signing_key.verify(bot, token, now);
+        let (_, session) = self.keyring.verify(bot, verify, |error| *error == InvalidToken::Forged).await??;
+        Ok(session)
     }
 
     async fn accept(&self, bot: &BotId, message: Incoming) -> Result<Accepted, BackendError> {

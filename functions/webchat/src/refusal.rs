@@ -32,16 +32,25 @@ pub(crate) enum Refusal {
     #[error("too many requests; the next one is answered in {0} s")]
     TooMany(u64),
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Backend(BackendError),
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
+}
+
+impl From<BackendError> for Refusal {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Token(token) => Self::Token(token),
+            error => Self::Backend(error),
+        }
+    }
 }
 
 impl Refusal {
     /// A word for clients and metrics.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
-            Self::NoSuchUrl | Self::Backend(BackendError::Keys(KeyringError::Missing { .. })) => "not_found",
+            Self::NoSuchUrl | Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => "not_found",
             Self::Method(_) => "method",
             Self::TooLarge => "too_large",
             Self::MediaType => "media_type",
@@ -56,7 +65,7 @@ impl Refusal {
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NoSuchUrl | Self::Backend(BackendError::Keys(KeyringError::Missing { .. })) => StatusCode::NOT_FOUND,
+            Self::NoSuchUrl | Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -72,7 +81,7 @@ impl Refusal {
     pub(crate) fn answer(&self) -> Response<Body> {
         let status = self.status();
         let message = match self {
-            Self::Backend(BackendError::Keys(KeyringError::Missing { .. })) => "there is no such bot".to_owned(),
+            Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => "there is no such bot".to_owned(),
             Self::Backend(_) | Self::Random(_) => "try again later".to_owned(),
             _ => self.to_string(),
         };

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use hoopoe_channels::webchat::api::{
-    self, MAX_BODY_BYTES, MAX_WAIT_SECONDS, Message, Messages, Post, Session, Speaker,
-};
+use hoopoe_channels::webchat::api::{self, MAX_BODY_BYTES, MAX_WAIT_SECONDS, Message, Messages, Post, Speaker};
 use hoopoe_channels::webchat::{InvalidToken, SessionId};
 use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
 use hoopoe_store::Entry;
@@ -93,16 +91,14 @@ impl<B: Backend> Webchat<B> {
         same_origin(request.headers())?;
         let now = Timestamp::now();
         self.sessions.count(&address(request), now).map_err(Refusal::TooMany)?;
-        let keys = self.backend.keys(bot).await?;
         let session = if request.headers().contains_key(AUTHORIZATION) {
-            keys.signing_key.verify(bot, bearer(request.headers())?, now)?
+            self.backend.verify(bot, bearer(request.headers())?, now).await?
         } else {
             let mut bytes = [0; 16];
             getrandom::fill(&mut bytes).map_err(Refusal::Random)?;
             SessionId::from_random(bytes)
         };
-        let session: Session = keys.signing_key.mint(bot, &session, now);
-        Ok(json(StatusCode::CREATED, &session))
+        Ok(json(StatusCode::CREATED, &self.backend.mint(bot, &session, now).await?))
     }
 
     /// Takes a message in.
@@ -135,7 +131,7 @@ impl<B: Backend> Webchat<B> {
     async fn session(&self, request: &Request, bot: &BotId) -> Result<SessionId, Refusal> {
         same_origin(request.headers())?;
         let token = bearer(request.headers())?;
-        Ok(self.backend.keys(bot).await?.signing_key.verify(bot, token, Timestamp::now())?)
+        Ok(self.backend.verify(bot, token, Timestamp::now()).await?)
     }
 }
 

@@ -3,7 +3,6 @@
 mod setup;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -12,23 +11,23 @@ use hoopoe_channels::line::Line;
 use hoopoe_channels::settings::Settings;
 use hoopoe_channels::telegram::Telegram;
 use hoopoe_channels::{Platform, with_platform};
-use hoopoe_keyring::{Purpose, Vault};
+use hoopoe_keyring::{KeyName, KeyringError, Move, Purpose};
 use hoopoe_message::{BotId, Channel};
+use hoopoe_rotation::rotation::{Tables, signing_key};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use crate::keys::{self, Named};
 use crate::selftest::Selftest;
-use crate::{Global, output, stack};
-
-/// The most that is read from standard input.
-const MAX_SETTINGS: u64 = 64 * 1024;
+use crate::{Global, output, settings, stack};
 
 /// Connect bots to chat platforms.
 #[derive(Subcommand)]
 pub(crate) enum ChannelCommand {
     /// Store a bot's settings and print its webhook URL and what is left to do in the platform's console.
     ///
-    /// The settings are read from standard input as one JSON object.
+    /// The settings are read from standard input as one JSON object. For a bot that is connected already they take over
+    /// at once, and those before them are accepted until the new ones have proved themselves.
     #[command(after_help = settings_help())]
     Add(Add),
     Selftest(Selftest),
@@ -36,16 +35,6 @@ pub(crate) enum ChannelCommand {
     List,
     /// Remove a bot's secrets. Running functions may use them for five more minutes.
     Remove(Named),
-}
-
-/// Which bot.
-#[derive(Args)]
-pub(crate) struct Named {
-    /// The platform.
-    channel: Channel,
-    /// The bot's name in URLs and lists.
-    #[arg(long, default_value_t)]
-    bot: BotId,
 }
 
 /// What `add` takes.
@@ -77,7 +66,7 @@ impl ChannelCommand {
             Self::Selftest(selftest) => selftest.run(&stack, global).await,
             Self::List => list(&stack, global).await,
             Self::Remove(Named { channel, bot }) => {
-                if vault(&stack)?.remove(channel, &bot).await? == 0 {
+                if !remove(&keys::tables(&stack).await?, channel, &bot).await? {
                     bail!("there is no bot \"{bot}\" on {channel}; `hoopoe channel list` lists them");
                 }
                 if global.json {
@@ -132,22 +121,7 @@ impl Add {
 
     /// The settings on standard input, with what the options say.
     fn settings<P: Platform>(&self) -> anyhow::Result<P::Settings> {
-        let channel = P::CHANNEL;
-        let mut input = std::io::stdin().lock();
-        if input.is_terminal() {
-            eprintln!("Paste the settings of {channel} as one JSON object, then press Ctrl-D:");
-        }
-        let mut json = String::new();
-        input.by_ref().take(MAX_SETTINGS).read_to_string(&mut json).context("the settings cannot be read")?;
-        if let Some(base) = &self.api_base {
-            let mut fields: BTreeMap<String, serde_json::Value> = serde_json::from_str(&json)
-                .ok()
-                .with_context(|| format!("the settings of {channel} on standard input are not a JSON object"))?;
-            fields.insert("api_base".into(), base.as_str().into());
-            json = serde_json::to_string(&fields)?;
-        }
-        P::Settings::parse(&json)
-            .with_context(|| format!("nothing was stored: the settings of {channel} are not accepted"))
+        settings::read::<P>(self.api_base.as_deref())
     }
 
     async fn store<P: Platform>(
@@ -156,11 +130,7 @@ impl Add {
         settings: &P::Settings,
         url: &str,
     ) -> anyhow::Result<String> {
-        let (vault, keys) = (vault(stack)?, settings.keys());
-        // What sends first: a webhook that verifies already must be able to reply.
-        for (purpose, secret) in [(Purpose::Send, &keys.send), (Purpose::Webhook, &keys.webhook)] {
-            vault.store(P::CHANNEL, &self.named.bot, purpose, secret.expose_secret().as_bytes()).await?;
-        }
+        keys::store(stack, &self.named, &settings.keys(), keys::Stored::InForce).await?;
         Ok(settings.console_steps(url))
     }
 }
@@ -171,10 +141,9 @@ impl Add {
 ///
 /// When the stack refuses it.
 pub(crate) async fn add_webchat(stack: &stack::Stack, bot: &BotId) -> anyhow::Result<()> {
-    let mut key = [0_u8; 32];
-    getrandom::fill(&mut key).context("the system has no random numbers")?;
-    let secret = json!({"signing_key": hex::encode(key)}).to_string();
-    vault(stack)?.store(Channel::Webchat, bot, Purpose::Webhook, secret.as_bytes()).await?;
+    let key = KeyName { channel: Channel::Webchat, bot: bot.clone(), purpose: Purpose::Webhook };
+    let secret = signing_key().context("the system has no random numbers")?;
+    keys::tables(stack).await?.vault.replace(&key, secret.expose_secret().as_bytes()).await?;
     Ok(())
 }
 
@@ -184,8 +153,25 @@ pub(crate) async fn add_webchat(stack: &stack::Stack, bot: &BotId) -> anyhow::Re
 ///
 /// When the stack does not answer.
 pub(crate) async fn is_connected(stack: &stack::Stack, channel: Channel, bot: &BotId) -> anyhow::Result<bool> {
-    let stored = vault(stack)?.list().await?;
-    Ok(stored.iter().any(|stored| stored.channel == channel && stored.bot == *bot))
+    let stored = keys::tables(stack).await?.vault.list().await?;
+    Ok(stored.iter().any(|stored| stored.key.channel == channel && stored.key.bot == *bot))
+}
+
+/// Destroys a bot's keys; `false` where it has none.
+///
+/// # Errors
+///
+/// When the stack does not answer; run it again to remove the rest.
+pub(crate) async fn remove(tables: &Tables, channel: Channel, bot: &BotId) -> anyhow::Result<bool> {
+    let mut removed = false;
+    for purpose in Purpose::ALL {
+        match tables.vault.step(&KeyName { channel, bot: bot.clone(), purpose }, Move::Remove).await {
+            Ok(_) => removed = true,
+            Err(KeyringError::Move { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(removed)
 }
 
 /// What `channel add --help` says of each platform.
@@ -205,9 +191,10 @@ fn settings_help() -> String {
 
 async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
     let mut bots: BTreeMap<(Channel, BotId), u64> = BTreeMap::new();
-    for stored in vault(stack)?.list().await? {
-        let version = bots.entry((stored.channel, stored.bot)).or_default();
-        *version = stored.version.max(*version);
+    for stored in keys::tables(stack).await?.vault.list().await? {
+        let current = stored.history.current().map_or(0, |current| current.number);
+        let version = bots.entry((stored.key.channel, stored.key.bot)).or_default();
+        *version = current.max(*version);
     }
     let mut rows = Vec::with_capacity(bots.len());
     for ((channel, bot), version) in bots {
@@ -224,13 +211,4 @@ async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
     } else {
         Ok(())
     }
-}
-
-/// The stack's secrets.
-///
-/// # Errors
-///
-/// When an older template deployed the stack.
-pub(crate) fn vault(stack: &stack::Stack) -> anyhow::Result<Vault> {
-    Ok(Vault::new(stack.config(), stack.output("KeysTableName")?.to_owned(), stack.output("KeyAlias")?.to_owned()))
 }

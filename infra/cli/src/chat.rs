@@ -9,12 +9,13 @@ use hoopoe_channels::webchat::api::{
     Accepted, Fault, MAX_WAIT_SECONDS, Message, Messages, PageEvent, Post, Said, Session, Speaker,
 };
 use hoopoe_message::{BotId, Language, MessageId};
+use hoopoe_rotation::http;
 use reqwest::{Client, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::stack::{self, Stack};
+use crate::stack::Stack;
 use crate::{Global, output};
 
 /// How long an answer may take. A stack that has slept needs a second or two for its first one.
@@ -127,7 +128,7 @@ impl Chat {
 impl With {
     async fn open(&self, global: &Global) -> anyhow::Result<Talk> {
         let stack = Stack::find(global).await?;
-        Talk::open(stack::http_client()?, stack.webhook("webchat", self.bot.as_str())?).await
+        Talk::open(http::client()?, stack.webhook("webchat", self.bot.as_str())?).await
     }
 }
 
@@ -288,7 +289,7 @@ mod tests {
     }
 
     async fn talk(server: &MockServer) -> anyhow::Result<Talk> {
-        Talk::open(stack::http_client()?, format!("{}/webchat/main", server.uri())).await
+        Talk::open(http::client()?, format!("{}/webchat/main", server.uri())).await
     }
 
     fn message(seq: u64, from: &str, text: &str) -> serde_json::Value {

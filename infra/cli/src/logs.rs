@@ -252,7 +252,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Reads `30s`, `10m`, `2h`, `1d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write it like 30s, 10m, 2h or 1d");
     let unit = match text.chars().last() {
         Some('s') => 1,

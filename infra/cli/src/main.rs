@@ -7,6 +7,7 @@
 //! | [`logs`] | `logs`: what the functions say |
 //! | [`chat`] | `chat`, `ask`: talking with the bot |
 //! | [`channel`] | `channel add`, `list`, `remove`: bots on platforms |
+//! | [`keys`] | `keys list`, `add`, `rotate`, `verify`, `revoke`, `destroy`, `audit`, `operator`: the bots' secrets |
 //! | [`selftest`] | `channel selftest`: a signed sample through the local stack |
 //! | [`dlq`] | `dlq list`, `dlq redrive`: messages that could not be handled |
 //! | [`knowledge`] | `knowledge build`, `check`, `eval`: what the bot knows |
@@ -15,6 +16,7 @@
 //! | module | what the commands share |
 //! |---|---|
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`settings`] | a bot's settings, from standard input |
 //! | [`python`] | Python environments from pinned, hashed requirements |
 //! | [`progress`] | steps that a person waits for |
 //! | [`output`] | what a command answers, as text or JSON |
@@ -24,6 +26,7 @@
 mod channel;
 mod chat;
 mod dlq;
+mod keys;
 mod knowledge;
 mod local;
 mod logs;
@@ -32,6 +35,7 @@ mod output;
 mod progress;
 mod python;
 mod selftest;
+mod settings;
 mod stack;
 mod status;
 
@@ -78,6 +82,8 @@ enum Command {
     Ask(chat::Ask),
     #[command(subcommand)]
     Channel(channel::ChannelCommand),
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     Dlq(dlq::Dlq),
     Knowledge(knowledge::Knowledge),
     Model(model::Model),
@@ -96,6 +102,7 @@ async fn main() -> std::process::ExitCode {
         Command::Chat(chat) => chat.run(global).await,
         Command::Ask(ask) => ask.run(global).await,
         Command::Channel(channel) => channel.run(global).await,
+        Command::Keys(keys) => keys.run(global).await,
         Command::Dlq(dlq) => dlq.run(global).await,
         Command::Knowledge(knowledge) => knowledge.run(global).await,
         Command::Model(model) => model.run(global.json).await,

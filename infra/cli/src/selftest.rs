@@ -10,8 +10,9 @@ use clap::Args;
 use hoopoe_channels::counterpart::{Counterpart, Shown};
 use hoopoe_channels::settings::Settings;
 use hoopoe_channels::with_platform;
-use hoopoe_keyring::{Purpose, Vault};
+use hoopoe_keyring::{KeyName, Purpose, Vault};
 use hoopoe_message::{BotId, Channel, Timestamp};
+use hoopoe_rotation::http::client;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -22,8 +23,8 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use crate::progress::Step;
-use crate::stack::{self, Stack};
-use crate::{Global, channel, output};
+use crate::stack::Stack;
+use crate::{Global, channel, keys, output};
 
 /// How long the reply may take; the emulator looks into its queues about once a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,10 +99,10 @@ impl Selftest {
         let mut random = [0; 6];
         getrandom::fill(&mut random).context("the system has no random numbers")?;
         let bot: BotId = format!("selftest-{}", hex::encode(random)).parse()?;
-        let vault = channel::vault(stack)?;
-        connect::<P>(&vault, &bot, &api_base).await?;
+        let tables = keys::tables(stack).await?;
+        connect::<P>(&tables.vault, &bot, &api_base).await?;
         let tested = self.exchange::<P>(stack, &bot, &api_base, &received).await;
-        vault.remove(P::CHANNEL, &bot).await?;
+        channel::remove(&tables, P::CHANNEL, &bot).await?;
         let reply = tested?;
         step.done("answered");
         Ok(reply)
@@ -118,8 +119,7 @@ impl Selftest {
         let url = stack.webhook(P::CHANNEL.as_str(), bot.as_str())?;
         let query = posted.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
         let (head, body) = posted.into_parts();
-        let request =
-            stack::http_client()?.request(head.method, format!("{url}{query}")).headers(head.headers).body(body);
+        let request = client()?.request(head.method, format!("{url}{query}")).headers(head.headers).body(body);
         let answer = request.send().await.context("the webhook cannot be reached")?;
         let status = answer.status();
         if !status.is_success() {
@@ -152,7 +152,8 @@ type Received = Arc<Mutex<Vec<Reply>>>;
 async fn connect<P: Counterpart>(vault: &Vault, bot: &BotId, api_base: &str) -> anyhow::Result<()> {
     let keys = P::Settings::parse(&P::settings(api_base).to_string())?.keys();
     for (purpose, secret) in [(Purpose::Send, &keys.send), (Purpose::Webhook, &keys.webhook)] {
-        vault.store(P::CHANNEL, bot, purpose, secret.expose_secret().as_bytes()).await?;
+        let key = KeyName { channel: P::CHANNEL, bot: bot.clone(), purpose };
+        vault.add(&key, secret.expose_secret().as_bytes()).await?;
     }
     Ok(())
 }

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -283,46 +281,6 @@ fn tags(description: &Description) -> BTreeMap<String, String> {
     tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()))).collect()
 }
 
-/// An HTTP client for the stack's URLs.
-///
-/// Browsers and curl know that every name under `localhost` is this machine (RFC 6761, 6.3); the system's resolver
-/// often does not, so this client does.
-///
-/// # Errors
-///
-/// When TLS cannot be set up.
-pub(crate) fn http_client() -> anyhow::Result<reqwest::Client> {
-    // Fails where a provider was installed before, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().dns_resolver(Arc::new(Resolver)).build().context("the HTTP client cannot be made")
-}
-
-struct Resolver;
-
-impl reqwest::dns::Resolve for Resolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let addresses: Vec<SocketAddr> = if is_localhost(&host) {
-                vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]
-            } else {
-                tokio::task::spawn_blocking(move || (host.as_str(), 0).to_socket_addrs()).await??.collect()
-            };
-            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
-        })
-    }
-}
-
-fn is_localhost(host: &str) -> bool {
-    let host = host.trim_end_matches('.');
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .len()
-            .checked_sub(".localhost".len())
-            .and_then(|at| host.get(at..))
-            .is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,15 +336,5 @@ mod tests {
     fn a_missing_output_says_what_to_do() {
         let error = stack(None).output("ClaimsTableName").expect_err("not there").to_string();
         assert!(error.contains("deploy it again"), "{error}");
-    }
-
-    #[test]
-    fn every_name_under_localhost_is_this_machine() {
-        for host in ["localhost", "a.b.localhost", "A.LOCALHOST", "a.localhost."] {
-            assert!(is_localhost(host), "{host}");
-        }
-        for host in ["localhost.example.com", "notlocalhost", "localhos", "例.测试"] {
-            assert!(!is_localhost(host), "{host}");
-        }
     }
 }

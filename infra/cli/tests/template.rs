@@ -259,16 +259,29 @@ fn secrets_are_decrypted_by_whom_they_belong_to(template: &Template) -> Vec<Stri
     let mut faults = Vec::new();
     for (role, properties) in template.of_type("AWS::IAM::Role") {
         let channel = WEBHOOKS.iter().find(|(name, _)| role == format!("{name}Role")).map(|(_, channel)| *channel);
-        let context = |pairs: &[(&str, &str)]| {
+        let context = |pairs: &[(&str, &[&str])]| {
             let key = |part: &str| Value::from(format!("kms:EncryptionContext:{part}"));
-            pairs.iter().map(|(part, value)| (key(part), Value::from(*value))).collect::<Mapping>()
+            let value = |values: &[&str]| match values {
+                [one] => Value::from(*one),
+                several => several.to_vec().into(),
+            };
+            pairs.iter().map(|(part, values)| (key(part), value(values))).collect::<Mapping>()
         };
         let wanted = match (channel, role.as_str()) {
-            (Some(channel), _) => vec![(vec!["kms:Decrypt"], context(&[("channel", channel), ("name", "webhook")]))],
+            (Some(channel), _) => {
+                vec![(vec!["kms:Decrypt"], context(&[("channel", &[channel]), ("name", &["webhook"])]))]
+            }
             (None, "DeliverRole") => vec![
-                (vec!["kms:Decrypt"], context(&[("name", "send")])),
-                (vec!["kms:Encrypt", "kms:Decrypt"], context(&[("name", "token")])),
+                (vec!["kms:Decrypt"], context(&[("name", &["send"])])),
+                (vec!["kms:Encrypt", "kms:Decrypt"], context(&[("name", &["token"])])),
             ],
+            (None, "RotateRole") => {
+                let automatic: &[&str] = &["telegram", "webchat"];
+                vec![
+                    (vec!["kms:Decrypt"], context(&[("channel", automatic), ("name", &["webhook", "send"])])),
+                    (vec!["kms:Encrypt"], context(&[("channel", automatic), ("name", &["webhook"])])),
+                ]
+            }
             _ => vec![],
         };
         let mut found = Vec::new();

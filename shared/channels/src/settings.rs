@@ -15,6 +15,9 @@ pub trait Settings: Sized {
     /// console, and when the keys are added and put in force here.
     const ROTATION: &'static str;
 
+    /// Whether anything of what is stored has to be kept secret.
+    const HAS_SECRETS: bool = true;
+
     /// Reads and checks them.
     ///
     /// # Errors

@@ -6,99 +6,268 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
-use hoopoe_message::{BotId, Channel};
+use hoopoe_aws::{Environment, EnvironmentError};
+use hoopoe_message::{BotId, Channel, Timestamp};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
-use zeroize::Zeroize;
 
-use crate::{KeyringError, Purpose, encryption_context, key};
+use crate::envelope;
+use crate::lifecycle::History;
+use crate::uses::{Tally, Uses};
+use crate::vault::{self, Item};
+use crate::{KeyName, KeyringError, Purpose};
 
-/// How long a decrypted secret is kept in memory: a new or removed version takes effect within this.
-const CACHED: Duration = Duration::from_secs(300);
+/// After a request that no version verifies, the table is asked again for new ones, but not more often than this: whoever
+/// forges requests causes no more reads.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// After a failure of DynamoDB or KMS the same answer is given for this long, so that a batch does not wait for each of
+/// its messages.
+const FAILURE_CACHED: Duration = Duration::from_secs(1);
 
 /// How many secrets are kept; one function serves few bots.
 const MAX_CACHED: usize = 64;
 
-/// The secrets of one channel side, decrypted at first use and kept as the type `K` for five minutes.
+/// Where the secrets of all channels are: what every [`Keyring`] of a function shares.
+#[derive(Clone, Debug)]
+pub struct Place {
+    dynamodb: aws_sdk_dynamodb::Client,
+    kms: aws_sdk_kms::Client,
+    keys_table: String,
+    uses: Uses,
+    /// How long a decrypted secret is kept in memory: a removed or revoked version is refused after this at the latest.
+    cached: Duration,
+}
+
+impl Place {
+    /// Reads KEYS_TABLE, USAGE_TABLE and KEY_CACHE_SECONDS.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing or none.
+    pub fn new(environment: Environment, config: &SdkConfig) -> Result<Self, EnvironmentError> {
+        Ok(Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            kms: aws_sdk_kms::Client::new(config),
+            keys_table: environment.required("KEYS_TABLE")?,
+            uses: Uses::new(config, environment.required("USAGE_TABLE")?),
+            cached: Duration::from_secs(environment.parsed("KEY_CACHE_SECONDS")?),
+        })
+    }
+}
+
+/// A version of a secret, decrypted.
+#[derive(Debug)]
+pub struct Secret<K> {
+    /// The version's number.
+    pub version: u64,
+    /// The secret.
+    pub keys: K,
+}
+
+/// The versions of a secret that are live: one, or two and in haste three while a rotation is on.
+#[derive(Debug)]
+pub struct Live<K>(Vec<Arc<Secret<K>>>);
+
+impl<K> Live<K> {
+    /// The version in force.
+    #[must_use]
+    pub fn current(&self) -> &Secret<K> {
+        self.0.first().expect("a secret without a version in force is not given out")
+    }
+
+    /// All of them, in the order in which they are tried.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret<K>> {
+        self.0.iter().map(Arc::as_ref)
+    }
+
+    /// Whether a rotation is on.
+    #[must_use]
+    pub fn in_rotation(&self) -> bool {
+        self.0.len() > 1
+    }
+}
+
+/// The secrets of one channel side, decrypted at first use and kept as the type `K`.
 ///
 /// `K` holds its secrets in types that clear them when dropped and hide them from `Debug`.
 #[derive(Debug)]
 pub struct Keyring<K> {
-    dynamodb: aws_sdk_dynamodb::Client,
-    kms: aws_sdk_kms::Client,
-    table: String,
+    place: Place,
     channel: Channel,
     purpose: Purpose,
     /// The lock is held while a secret is fetched: requests that come together cause one call.
-    cache: Mutex<HashMap<BotId, (Instant, Arc<K>)>>,
+    cache: Mutex<HashMap<BotId, Cached<K>>>,
+    tally: Tally,
+}
+
+#[derive(Debug)]
+struct Cached<K> {
+    /// When KMS decrypted it, or failed to.
+    since: Instant,
+    /// When the table was last asked.
+    looked: Instant,
+    found: Result<Arc<Live<K>>, KeyringError>,
 }
 
 impl<K: DeserializeOwned> Keyring<K> {
-    /// The secrets of `channel` for `purpose`, from the Keys table of this name.
+    /// The secrets of `channel` for `purpose`.
     #[must_use]
-    pub fn new(config: &SdkConfig, table: String, channel: Channel, purpose: Purpose) -> Self {
-        Self {
-            dynamodb: aws_sdk_dynamodb::Client::new(config),
-            kms: aws_sdk_kms::Client::new(config),
-            table,
-            channel,
-            purpose,
-            cache: Mutex::default(),
-        }
+    pub fn new(place: Place, channel: Channel, purpose: Purpose) -> Self {
+        let tally = Tally::new(place.uses.clone());
+        Self { place, channel, purpose, cache: Mutex::default(), tally }
     }
 
-    /// The newest version of a bot's secret.
+    /// The live versions of a bot's secret.
     ///
     /// # Errors
     ///
     /// When there is none, it cannot be decrypted, or a service does not answer.
-    pub async fn get(&self, bot: &BotId) -> Result<Arc<K>, KeyringError> {
+    pub async fn get(&self, bot: &BotId) -> Result<Arc<Live<K>>, KeyringError> {
         let mut cache = self.cache.lock().await;
-        if let Some((since, secret)) = cache.get(bot)
-            && since.elapsed() < CACHED
+        if let Some(known) = cache.get(bot)
+            && known.since.elapsed() < self.kept(&known.found)
         {
-            return Ok(Arc::clone(secret));
+            return known.found.clone();
         }
-        let secret = Arc::new(self.fetch(bot).await?);
-        cache.retain(|_, (since, _)| since.elapsed() < CACHED);
-        if cache.len() < MAX_CACHED {
-            cache.insert(bot.clone(), (Instant::now(), Arc::clone(&secret)));
+        let found = self.fetch(bot, None).await.map(Arc::new);
+        cache.retain(|_, known| known.since.elapsed() < self.kept(&known.found));
+        // What is not there may come any moment, and whoever asks for names at random fills no memory.
+        if cache.len() < MAX_CACHED && !matches!(found, Err(KeyringError::Missing(_))) {
+            let now = Instant::now();
+            cache.insert(bot.clone(), Cached { since: now, looked: now, found: found.clone() });
         }
-        Ok(secret)
+        found
     }
 
-    async fn fetch(&self, bot: &BotId) -> Result<K, KeyringError> {
-        let (channel, purpose) = (self.channel, self.purpose);
-        let newest = self
+    /// Verifies something with each live version until one accepts it, the current one first. Where all find it forged,
+    /// the table is asked for versions that are newer than those in memory, but not more often than every few seconds.
+    ///
+    /// `Ok(Err(_))` is what the current version says where none accepts.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::get`].
+    pub async fn verify<T, E>(
+        &self,
+        bot: &BotId,
+        verify: impl Fn(&K) -> Result<T, E>,
+        is_forged: impl Fn(&E) -> bool,
+    ) -> Result<Result<(Arc<Secret<K>>, T), E>, KeyringError> {
+        let mut live = self.get(bot).await?;
+        loop {
+            let mut first = None;
+            for secret in &live.0 {
+                match verify(&secret.keys) {
+                    Ok(verified) => {
+                        self.used(bot, &live, secret.version, true).await;
+                        return Ok(Ok((Arc::clone(secret), verified)));
+                    }
+                    Err(error) if is_forged(&error) => {
+                        first.get_or_insert(error);
+                    }
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            let forged = first.expect("one version is live, and it said no");
+            match self.look_again(bot, &live).await? {
+                Some(newer) => live = newer,
+                None => return Ok(Err(forged)),
+            }
+        }
+    }
+
+    /// The live versions, after none of `seen` was accepted: asked for again, unless that was done a moment ago. `None`
+    /// where they are still the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::get`].
+    pub async fn look_again(&self, bot: &BotId, seen: &Arc<Live<K>>) -> Result<Option<Arc<Live<K>>>, KeyringError> {
+        let mut cache = self.cache.lock().await;
+        let Some(known) = cache.get_mut(bot) else { return Ok(None) };
+        let Ok(live) = &known.found else { return Ok(None) };
+        if !Arc::ptr_eq(live, seen) {
+            return Ok(Some(Arc::clone(live)));
+        }
+        if known.looked.elapsed() < LOOK_AGAIN {
+            return Ok(None);
+        }
+        known.looked = Instant::now();
+        let found = Arc::new(self.fetch(bot, Some(live)).await?);
+        let same = found.0.iter().map(|secret| secret.version).eq(live.0.iter().map(|secret| secret.version));
+        if same {
+            return Ok(None);
+        }
+        known.found = Ok(Arc::clone(&found));
+        Ok(Some(found))
+    }
+
+    /// Takes note, while a rotation is on, of whether a version was accepted. Written at its first use and then once a
+    /// minute, so that the operator and `rotate` see which version the platform works with.
+    pub async fn used(&self, bot: &BotId, live: &Live<K>, version: u64, accepted: bool) {
+        if live.in_rotation() {
+            let name = self.name(bot);
+            self.tally.count(&name, version, accepted, Timestamp::now()).await;
+        }
+    }
+
+    fn kept(&self, found: &Result<Arc<Live<K>>, KeyringError>) -> Duration {
+        if found.is_ok() { self.place.cached } else { FAILURE_CACHED.min(self.place.cached) }
+    }
+
+    fn name(&self, bot: &BotId) -> KeyName {
+        KeyName { channel: self.channel, bot: bot.clone(), purpose: self.purpose }
+    }
+
+    /// Reads the table, and has KMS decrypt what is not `known`.
+    async fn fetch(&self, bot: &BotId, known: Option<&Live<K>>) -> Result<Live<K>, KeyringError> {
+        let name = self.name(bot);
+        let mut items = self.read(&name).await?;
+        let history = History::new(items.iter().map(|item| item.version).collect());
+        if history.current().is_none() {
+            return Err(KeyringError::Missing(name));
+        }
+        let mut live = Vec::with_capacity(1);
+        for version in history.live() {
+            let again = known.and_then(|known| known.0.iter().find(|secret| secret.version == version.number));
+            live.push(match again {
+                Some(secret) => Arc::clone(secret),
+                None => {
+                    let item = items.iter_mut().find(|item| item.version == *version);
+                    let sealed = item.and_then(|item| item.sealed.take());
+                    let sealed = sealed.ok_or_else(|| KeyringError::Shape(name.clone()))?;
+                    let plaintext = envelope::decrypt(&self.place.kms, name.encryption_context(), sealed).await?;
+                    let keys = serde_json::from_slice(&plaintext).map_err(|_| KeyringError::Shape(name.clone()))?;
+                    Arc::new(Secret { version: version.number, keys })
+                }
+            });
+        }
+        Ok(Live(live))
+    }
+
+    /// The versions that may be live, with their ciphertexts.
+    async fn read(&self, name: &KeyName) -> Result<Vec<Item>, KeyringError> {
+        let mut pages = self
+            .place
             .dynamodb
             .query()
-            .table_name(&self.table)
+            .table_name(&self.place.keys_table)
             .key_condition_expression("#key = :key")
+            // A destroyed version stays as a record, and counts no more.
+            .filter_expression("attribute_exists(#ciphertext)")
             .expression_attribute_names("#key", "key")
-            .expression_attribute_values(":key", AttributeValue::S(key(channel, bot, purpose)))
-            .scan_index_forward(false)
-            .limit(1)
+            .expression_attribute_names("#ciphertext", "ciphertext")
+            .expression_attribute_values(":key", AttributeValue::S(name.to_string()))
             .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("reading a key", &error))?;
-        let Some(mut item) = newest.items.unwrap_or_default().pop() else {
-            return Err(KeyringError::Missing { channel, bot: bot.clone(), purpose });
-        };
-        let Some(AttributeValue::B(ciphertext)) = item.remove("ciphertext") else {
-            return Err(KeyringError::Shape { channel, purpose });
-        };
-        let output = self
-            .kms
-            .decrypt()
-            .ciphertext_blob(ciphertext)
-            .set_encryption_context(Some(encryption_context(channel, bot, purpose)))
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("decrypting a key", &error))?;
-        let mut plaintext = output.plaintext.ok_or(KeyringError::Shape { channel, purpose })?.into_inner();
-        let secret = serde_json::from_slice(&plaintext).map_err(|_| KeyringError::Shape { channel, purpose });
-        plaintext.zeroize();
-        secret
+            .into_paginator()
+            .items()
+            .send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| KeyringError::call("reading a key", &error))?;
+            items.push(vault::read(item).ok_or_else(|| KeyringError::Shape(name.clone()))?);
+        }
+        Ok(items)
     }
 }

@@ -1,32 +1,47 @@
 //! Secrets, each a KMS ciphertext in the Keys table, bound to where it belongs.
 //!
-//! | item | what it is |
+//! | module | what is in it |
 //! |---|---|
-//! | [`Keyring`] | what functions use: reads, decrypts, and keeps the typed secret for five minutes |
-//! | [`Vault`] | what the operator's command uses: encrypts and stores new versions, lists and removes them |
-//! | [`Tokens`] | access tokens of platforms, fetched by one function and shared by all |
-//! | [`Purpose`] | what a secret is for: verifying webhooks or sending |
+//! | [`keyring`] | [`Keyring`], what functions use: the live versions of a secret, decrypted and typed, for five minutes |
+//! | [`vault`] | [`Vault`], what the operator's command and `rotate` use: storing versions, moving them, reading them |
+//! | [`lifecycle`] | the states of a version and the moves between them |
+//! | [`uses`] | [`Uses`]: which version worked how often while a rotation is watched |
+//! | [`audit`] | [`Audit`]: who moved which key, when and from where |
+//! | [`operator`] | [`Operator`]: the operator's own credential, of which only a hash is kept |
+//! | [`tokens`] | [`Tokens`]: access tokens of platforms, fetched by one function and shared by all |
+//! | `envelope` | encrypting and decrypting under KMS |
 //!
-//! The item `<channel>/<bot>/<purpose>`, `version` holds one ciphertext. Its KMS encryption context is
-//! `{channel, bot, name}`: a ciphertext copied to another place does not decrypt, and a function's role may decrypt
-//! its own channel and purpose only. The newest version is the one in force.
+//! In the Keys table the item `<channel>/<bot>/<purpose>`, `version` holds one ciphertext and its [`State`]. The KMS
+//! encryption context is `{channel, bot, name}`: a ciphertext copied to another place does not decrypt, and a function's
+//! role may decrypt its own channel and purpose only.
 
-mod keyring;
-mod tokens;
-mod vault;
+pub mod audit;
+mod envelope;
+pub mod keyring;
+pub mod lifecycle;
+pub mod operator;
+pub mod tokens;
+pub mod uses;
+pub mod vault;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use hoopoe_message::{BotId, Channel};
 
-pub use keyring::Keyring;
+pub use audit::{Actor, Audit, Entry};
+pub use keyring::{Keyring, Live, Place, Secret};
+pub use lifecycle::{History, IllegalMove, Move, State, Version};
+pub use operator::Operator;
 pub use tokens::{TokenError, Tokens};
+pub use uses::{Use, Uses};
 pub use vault::{Stored, Vault};
 
 /// What a secret is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// Verifying what a platform posts: read by that channel's webhook function alone.
     Webhook,
@@ -54,29 +69,60 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// Why a secret cannot be had. No variant ever holds one.
-#[derive(Debug, thiserror::Error)]
+impl FromStr for Purpose {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == text).ok_or("a purpose is webhook or send")
+    }
+}
+
+/// One secret of one bot, in all its versions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName {
+    /// The channel it belongs to.
+    pub channel: Channel,
+    /// The bot it belongs to.
+    pub bot: BotId,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.channel, self.bot, self.purpose)
+    }
+}
+
+impl KeyName {
+    /// Reads `<channel>/<bot>/<purpose>`; `None` for what else may stand in the table.
+    fn read(key: &str) -> Option<Self> {
+        let mut parts = key.splitn(3, '/');
+        Some(Self {
+            channel: parts.next()?.parse().ok()?,
+            bot: parts.next()?.parse().ok()?,
+            purpose: parts.next()?.parse().ok()?,
+        })
+    }
+
+    /// What the ciphertext is bound to.
+    fn encryption_context(&self) -> HashMap<String, String> {
+        encryption_context(self.channel, &self.bot, self.purpose.as_str())
+    }
+}
+
+/// Why a secret cannot be had, or not be changed. No variant ever holds one.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum KeyringError {
     /// The bot has no such secret.
     #[error(
-        "the bot \"{bot}\" has no {purpose} key on {channel}: add it with `hoopoe channel add {channel} --bot {bot}`"
+        "the bot \"{}\" has no {} key in force on {channel}: add it with `hoopoe channel add {channel} --bot {}`",
+        .0.bot, .0.purpose, .0.bot, channel = .0.channel
     )]
-    Missing {
-        /// The channel.
-        channel: Channel,
-        /// The bot.
-        bot: BotId,
-        /// What for.
-        purpose: Purpose,
-    },
+    Missing(KeyName),
     /// The secret is there, but not of the shape this version reads.
-    #[error("the {purpose} key of {channel} is of an unknown shape: add it again with `hoopoe channel add {channel}`")]
-    Shape {
-        /// The channel.
-        channel: Channel,
-        /// What for.
-        purpose: Purpose,
-    },
+    #[error("the key {0} is of an unknown shape: add it again with `hoopoe channel add {channel}`", channel = .0.channel)]
+    Shape(KeyName),
     /// An access token came back from KMS as something else.
     #[error("the access token of {channel} in the Tokens table is none")]
     Token {
@@ -91,6 +137,20 @@ pub enum KeyringError {
         /// The service's code and words.
         cause: String,
     },
+    /// A service answered without what was asked for.
+    #[error("{0} failed: the answer is not what KMS documents")]
+    Empty(&'static str),
+    /// The key's life does not allow this.
+    #[error("{key}: {fault}")]
+    Move {
+        /// The key.
+        key: KeyName,
+        /// Why.
+        fault: IllegalMove,
+    },
+    /// Somebody else changed the key between reading and writing.
+    #[error("{0} was changed by somebody else just now: look at it with `hoopoe keys list`, and try again")]
+    Conflict(KeyName),
 }
 
 impl KeyringError {
@@ -103,16 +163,23 @@ impl KeyringError {
     }
 }
 
-/// The partition key of a secret.
-fn key(channel: Channel, bot: &BotId, purpose: Purpose) -> String {
-    format!("{channel}/{bot}/{purpose}")
-}
-
-/// What the ciphertext is bound to.
-fn encryption_context(channel: Channel, bot: &BotId, purpose: Purpose) -> HashMap<String, String> {
+fn encryption_context(channel: Channel, bot: &BotId, name: &str) -> HashMap<String, String> {
     HashMap::from([
         ("channel".to_owned(), channel.to_string()),
         ("bot".to_owned(), bot.to_string()),
-        ("name".to_owned(), purpose.to_string()),
+        ("name".to_owned(), name.to_owned()),
     ])
+}
+
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// An attribute that is a number.
+fn read_number(item: &HashMap<String, AttributeValue>, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
 }

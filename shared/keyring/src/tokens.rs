@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use zeroize::Zeroize;
 
-use crate::KeyringError;
+use crate::{KeyringError, encryption_context, number, text};
 
 /// A token is renewed so long before its end, or, where it lives shorter than half an hour, at five sixths of its life.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -239,7 +239,7 @@ impl Tokens {
             .encrypt()
             .key_id(&self.kms_key)
             .plaintext(Blob::new(token.secret.expose_secret()))
-            .set_encryption_context(Some(encryption_context(channel, bot)))
+            .set_encryption_context(Some(encryption_context(channel, bot, "token")))
             .send()
             .await
             .map_err(|error| KeyringError::call("encrypting an access token", &error))?;
@@ -288,7 +288,7 @@ impl Tokens {
             .kms
             .decrypt()
             .ciphertext_blob(ciphertext)
-            .set_encryption_context(Some(encryption_context(channel, bot)))
+            .set_encryption_context(Some(encryption_context(channel, bot, "token")))
             .send()
             .await
             .map_err(|error| KeyringError::call("decrypting an access token", &error))?;
@@ -327,20 +327,4 @@ impl Stored {
 
 fn place(channel: Channel, bot: &BotId) -> String {
     format!("{channel}/{bot}")
-}
-
-fn encryption_context(channel: Channel, bot: &BotId) -> HashMap<String, String> {
-    HashMap::from([
-        ("channel".to_owned(), channel.to_string()),
-        ("bot".to_owned(), bot.to_string()),
-        ("name".to_owned(), "token".to_owned()),
-    ])
-}
-
-fn text(value: String) -> AttributeValue {
-    AttributeValue::S(value)
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

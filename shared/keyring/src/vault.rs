@@ -1,11 +1,18 @@
-//! Storing secrets: the operator's side.
+//! Storing secrets and moving their versions: the operator's side, and that of `rotate`.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_kms::primitives::Blob;
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use aws_types::SdkConfig;
-use hoopoe_message::{BotId, Channel, Timestamp};
+use hoopoe_message::Timestamp;
+use zeroize::Zeroizing;
 
-use crate::{KeyringError, Purpose, encryption_context, key};
+use crate::audit::Audit;
+use crate::envelope::{self, Sealed};
+use crate::lifecycle::{Change, History, Move, State, Version};
+use crate::{KeyName, KeyringError, number, read_number, text};
 
 /// The Keys table with the right to write it.
 #[derive(Clone, Debug)]
@@ -14,75 +21,103 @@ pub struct Vault {
     kms: aws_sdk_kms::Client,
     table: String,
     kms_key: String,
+    audit: Audit,
 }
 
-/// A secret in the table, without its value.
+/// A key in the table, without its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// The channel it belongs to.
-    pub channel: Channel,
-    /// The bot it belongs to.
-    pub bot: BotId,
-    /// What it is for: `webhook` or `send`.
-    pub purpose: String,
-    /// Counted from 1.
-    pub version: u64,
-    /// When it was stored.
-    pub created_at: Timestamp,
+    /// Which.
+    pub key: KeyName,
+    /// Its versions.
+    pub history: History,
+}
+
+/// What stands in one item.
+pub(crate) struct Item {
+    pub(crate) version: Version,
+    pub(crate) sealed: Option<Sealed>,
 }
 
 impl Vault {
-    /// The Keys table of this name; new secrets are encrypted under `kms_key` (an id, ARN or `alias/…`).
+    /// The Keys table of this name; new secrets are encrypted under `kms_key` (an id, ARN or `alias/…`), and every move
+    /// is written to `audit`.
     #[must_use]
-    pub fn new(config: &SdkConfig, table: String, kms_key: String) -> Self {
-        Self { dynamodb: aws_sdk_dynamodb::Client::new(config), kms: aws_sdk_kms::Client::new(config), table, kms_key }
+    pub fn new(config: &SdkConfig, table: String, kms_key: String, audit: Audit) -> Self {
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            kms: aws_sdk_kms::Client::new(config),
+            table,
+            kms_key,
+            audit,
+        }
     }
 
-    /// Stores a secret as the newest version and returns its number.
+    /// Stores a secret as pending, or as current where none is in force; returns the new version.
     ///
     /// # Errors
     ///
-    /// When KMS or DynamoDB refuses; nothing is stored then.
-    pub async fn store(
-        &self,
-        channel: Channel,
-        bot: &BotId,
-        purpose: Purpose,
-        secret: &[u8],
-    ) -> Result<u64, KeyringError> {
-        let sealed = self
-            .kms
-            .encrypt()
-            .key_id(&self.kms_key)
-            .plaintext(Blob::new(secret))
-            .set_encryption_context(Some(encryption_context(channel, bot, purpose)))
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("encrypting a key", &error))?;
-        let ciphertext = sealed.ciphertext_blob.ok_or(KeyringError::Shape { channel, purpose })?;
-        let newest = self
-            .list()
-            .await?
-            .into_iter()
-            .filter(|stored| stored.channel == channel && stored.bot == *bot && stored.purpose == purpose.as_str());
-        let version = newest.map(|stored| stored.version).max().unwrap_or(0) + 1;
-        self.dynamodb
-            .put_item()
-            .table_name(&self.table)
-            .item("key", AttributeValue::S(key(channel, bot, purpose)))
-            .item("version", AttributeValue::N(version.to_string()))
-            .item("ciphertext", AttributeValue::B(ciphertext))
-            .item("created_at", AttributeValue::N(Timestamp::now().as_secs().to_string()))
-            // Two operators at once must not overwrite each other's version.
-            .condition_expression("attribute_not_exists(#key)")
-            .expression_attribute_names("#key", "key")
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("storing a key", &error))?;
-        Ok(version)
+    /// When a version is pending already, or KMS or DynamoDB refuses; nothing is stored then.
+    pub async fn add(&self, key: &KeyName, secret: &[u8]) -> Result<Version, KeyringError> {
+        self.store(key, secret, Move::Add).await
     }
 
-    /// All stored secrets, without their values, by channel, bot, purpose and version.
+    /// Stores a secret that takes over at once; returns the new version.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vault::add`].
+    pub async fn replace(&self, key: &KeyName, secret: &[u8]) -> Result<Version, KeyringError> {
+        self.store(key, secret, Move::Replace).await
+    }
+
+    async fn store(&self, key: &KeyName, secret: &[u8], step: Move) -> Result<Version, KeyringError> {
+        let history = self.history(key).await?;
+        let changes = plan(key, &history, step)?;
+        let sealed = envelope::encrypt(&self.kms, &self.kms_key, key.encryption_context(), secret).await?;
+        self.write(key, &changes, Some(sealed)).await?;
+        Ok(changes.last().expect("a stored version is a change").after)
+    }
+
+    /// Moves a key's versions, and returns the history after that.
+    ///
+    /// # Errors
+    ///
+    /// When the move is not possible, somebody else moved at the same time, or DynamoDB does not answer. Nothing is moved
+    /// then.
+    pub async fn step(&self, key: &KeyName, step: Move) -> Result<History, KeyringError> {
+        let history = self.history(key).await?;
+        let changes = plan(key, &history, step)?;
+        self.write(key, &changes, None).await?;
+        Ok(history.after(&changes))
+    }
+
+    /// The versions of a key.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn history(&self, key: &KeyName) -> Result<History, KeyringError> {
+        let mut pages = self
+            .dynamodb
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("#key = :key")
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_values(":key", text(key.to_string()))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut versions = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| KeyringError::call("reading a key", &error))?;
+            versions.push(read(item).ok_or_else(|| KeyringError::Shape(key.clone()))?.version);
+        }
+        Ok(History::new(versions))
+    }
+
+    /// All keys of which something is left, without their values, in order.
     ///
     /// # Errors
     ///
@@ -92,53 +127,171 @@ impl Vault {
             .dynamodb
             .scan()
             .table_name(&self.table)
-            .projection_expression("#key, #version, #created")
+            .projection_expression("#key, #version, #state, #created, #since, #watched, #noticed")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#version", "version")
+            .expression_attribute_names("#state", "state")
             .expression_attribute_names("#created", "created_at")
+            .expression_attribute_names("#since", "since")
+            .expression_attribute_names("#watched", "watched")
+            .expression_attribute_names("#noticed", "noticed")
             .consistent_read(true)
             .into_paginator()
             .items()
             .send();
-        let mut all = Vec::new();
+        let mut keys: HashMap<KeyName, Vec<Version>> = HashMap::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| KeyringError::call("listing keys", &error))?;
-            let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
-            let stored = || {
-                let mut parts = item.get("key")?.as_s().ok()?.splitn(3, '/');
-                Some(Stored {
-                    channel: parts.next()?.parse().ok()?,
-                    bot: parts.next()?.parse().ok()?,
-                    purpose: parts.next()?.to_owned(),
-                    version: number("version")?,
-                    created_at: Timestamp::from_secs(number("created_at")?),
-                })
-            };
-            // What a later version of Hoopoe stores is not ours to list.
-            all.extend(stored());
+            // The operator's credential stands here too, and perhaps what a later version of Hoopoe stores.
+            let key = item.get("key").and_then(|key| KeyName::read(key.as_s().ok()?));
+            if let (Some(key), Some(Item { version, .. })) = (key, read(item)) {
+                keys.entry(key).or_default().push(version);
+            }
         }
-        all.sort_by(|a, b| (a.channel, &a.bot, &a.purpose, a.version).cmp(&(b.channel, &b.bot, &b.purpose, b.version)));
+        let mut all: Vec<Stored> = keys
+            .into_iter()
+            .map(|(key, versions)| Stored { key, history: History::new(versions) })
+            .filter(|stored| stored.history.versions().iter().any(|version| version.state != State::Destroyed))
+            .collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(all)
     }
 
-    /// Removes every version of a bot's secrets on a channel and returns how many there were.
+    /// Decrypts a version.
     ///
     /// # Errors
     ///
-    /// When DynamoDB does not answer; run it again to remove the rest.
-    pub async fn remove(&self, channel: Channel, bot: &BotId) -> Result<usize, KeyringError> {
-        let mut removed = 0;
-        for stored in self.list().await?.into_iter().filter(|stored| stored.channel == channel && stored.bot == *bot) {
-            self.dynamodb
-                .delete_item()
-                .table_name(&self.table)
-                .key("key", AttributeValue::S(format!("{channel}/{bot}/{}", stored.purpose)))
-                .key("version", AttributeValue::N(stored.version.to_string()))
-                .send()
-                .await
-                .map_err(|error| KeyringError::call("removing a key", &error))?;
-            removed += 1;
-        }
-        Ok(removed)
+    /// When there is none, it was destroyed, or KMS refuses.
+    pub async fn open(&self, key: &KeyName, version: u64) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+        let output = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.table)
+            .key("key", text(key.to_string()))
+            .key("version", number(version))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| KeyringError::call("reading a key", &error))?;
+        let item = output.item.ok_or_else(|| KeyringError::Missing(key.clone()))?;
+        let sealed = read(item).and_then(|item| item.sealed).ok_or_else(|| KeyringError::Missing(key.clone()))?;
+        envelope::decrypt(&self.kms, key.encryption_context(), sealed).await
     }
+
+    /// Writes changes and their records in one transaction, where the versions are still as they were read.
+    async fn write(&self, key: &KeyName, changes: &[Change], new: Option<Sealed>) -> Result<(), KeyringError> {
+        const DOING: &str = "writing a key";
+        let now = Timestamp::now();
+        let items = || -> Result<Vec<TransactWriteItem>, BuildError> {
+            let mut items = Vec::with_capacity(changes.len() * 2);
+            let mut new = new;
+            for Change { before, after } in changes {
+                let item = TransactWriteItem::builder();
+                items.push(match before {
+                    None => item.put(self.insert(key, *after, new.take())?).build(),
+                    Some(before) => item.update(self.update(key, *before, *after)?).build(),
+                });
+                let record = self.audit.record(&key.to_string(), action(*before, *after), after.number, now)?;
+                items.push(TransactWriteItem::builder().put(record).build());
+            }
+            Ok(items)
+        };
+        let items = items().map_err(|error| KeyringError::Call { operation: DOING, cause: error.to_string() })?;
+        let written = self.dynamodb.transact_write_items().set_transact_items(Some(items)).send().await;
+        written.map(|_| ()).map_err(|error| match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(_)) => KeyringError::Conflict(key.clone()),
+            _ => KeyringError::call(DOING, &error),
+        })
+    }
+
+    fn insert(&self, key: &KeyName, version: Version, sealed: Option<Sealed>) -> Result<Put, BuildError> {
+        let Sealed { ciphertext, sealed } = sealed.expect("a version is stored with its value");
+        Put::builder()
+            .table_name(&self.table)
+            .item("key", text(key.to_string()))
+            .item("version", number(version.number))
+            .item("state", text(version.state.as_str()))
+            .item("created_at", number(version.created_at.as_secs()))
+            .item("since", number(version.since.as_secs()))
+            .item("watched", AttributeValue::Bool(version.watched))
+            .item("noticed", number(u64::from(version.noticed)))
+            .item("ciphertext", AttributeValue::B(ciphertext))
+            .condition_expression("attribute_not_exists(#key)")
+            .expression_attribute_names("#key", "key")
+            .build()
+            .map(|mut put| {
+                if let Some(sealed) = sealed {
+                    put.item.insert("sealed".into(), AttributeValue::B(sealed));
+                }
+                put
+            })
+    }
+
+    fn update(&self, key: &KeyName, before: Version, after: Version) -> Result<Update, BuildError> {
+        let remove = if after.state == State::Destroyed { " REMOVE #ciphertext, #sealed" } else { "" };
+        let mut update = Update::builder()
+            .table_name(&self.table)
+            .key("key", text(key.to_string()))
+            .key("version", number(after.number))
+            .update_expression(format!(
+                "SET #state = :state, #since = :since, #watched = :watched, #noticed = :noticed{remove}"
+            ))
+            .condition_expression("#state = :was AND #since = :was_since AND #watched = :was_watched")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#since", "since")
+            .expression_attribute_names("#watched", "watched")
+            .expression_attribute_names("#noticed", "noticed")
+            .expression_attribute_values(":state", text(after.state.as_str()))
+            .expression_attribute_values(":since", number(after.since.as_secs()))
+            .expression_attribute_values(":watched", AttributeValue::Bool(after.watched))
+            .expression_attribute_values(":noticed", number(u64::from(after.noticed)))
+            .expression_attribute_values(":was", text(before.state.as_str()))
+            .expression_attribute_values(":was_since", number(before.since.as_secs()))
+            .expression_attribute_values(":was_watched", AttributeValue::Bool(before.watched));
+        if !remove.is_empty() {
+            update = update
+                .expression_attribute_names("#ciphertext", "ciphertext")
+                .expression_attribute_names("#sealed", "sealed");
+        }
+        update.build()
+    }
+}
+
+fn plan(key: &KeyName, history: &History, step: Move) -> Result<Vec<Change>, KeyringError> {
+    history.plan(step, Timestamp::now()).map_err(|fault| KeyringError::Move { key: key.clone(), fault })
+}
+
+/// What the audit calls a change.
+fn action(before: Option<Version>, after: Version) -> &'static str {
+    match (before, after.state) {
+        (None, State::Current) => "added, in force",
+        (None, _) | (_, State::Pending) => "added",
+        (Some(before), State::Current) if before.state == State::Current && before.watched != after.watched => {
+            "finished"
+        }
+        (Some(before), State::Current) if before.state == State::Current => "noticed",
+        (Some(before), State::Current) if before.state == State::Previous => "restored",
+        (Some(_), State::Current) => "promoted",
+        (Some(_), State::Previous) => "replaced",
+        (Some(_), State::Revoked) => "revoked",
+        (Some(_), State::Destroyed) => "destroyed",
+    }
+}
+
+/// Reads an item; `None` where it is not of this shape.
+pub(crate) fn read(mut item: HashMap<String, AttributeValue>) -> Option<Item> {
+    let version = Version {
+        number: read_number(&item, "version")?,
+        state: item.get("state")?.as_s().ok()?.parse().ok()?,
+        created_at: Timestamp::from_secs(read_number(&item, "created_at")?),
+        since: Timestamp::from_secs(read_number(&item, "since")?),
+        watched: *item.get("watched")?.as_bool().ok()?,
+        noticed: read_number(&item, "noticed").and_then(|days| u32::try_from(days).ok())?,
+    };
+    let mut blob = |name: &str| match item.remove(name) {
+        Some(AttributeValue::B(blob)) => Some(blob),
+        _ => None,
+    };
+    let (ciphertext, sealed) = (blob("ciphertext"), blob("sealed"));
+    Some(Item { version, sealed: ciphertext.map(|ciphertext| Sealed { ciphertext, sealed }) })
 }

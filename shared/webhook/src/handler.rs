@@ -6,7 +6,7 @@ use hoopoe_aws::{Environment, SdkConfig, client};
 use hoopoe_channels::{
     PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
 };
-use hoopoe_keyring::{Keyring, KeyringError, Purpose};
+use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret};
 use hoopoe_message::{BotId, Timestamp};
 use hoopoe_telemetry::count;
 use lambda_http::http::{Method, StatusCode};
@@ -74,7 +74,7 @@ pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
     hoopoe_telemetry::init();
     let environment = Environment;
     let config = client::config(environment)?;
-    let keyring = Keyring::new(&config, environment.required("KEYS_TABLE")?, W::CHANNEL, Purpose::Webhook);
+    let keyring = Keyring::new(Place::new(environment, &config)?, W::CHANNEL, Purpose::Webhook);
     let intake = Intake::new(W::CHANNEL, environment, &config)?;
     let handler = Arc::new(Handler { keyring, intake, extension: extend(environment, &config)? });
     lambda_http::run(service_fn(move |request: Request| {
@@ -107,7 +107,6 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             return Err(Fault::Refused(Refusal::Method));
         }
         let bot = bot(W::CHANNEL.as_str(), request.raw_http_path()).ok_or(Fault::NoSuchUrl)?;
-        let keys = self.keyring.get(&bot).await?;
         let request = ChannelRequest {
             method: request.method(),
             query: request.uri().query().unwrap_or_default(),
@@ -115,7 +114,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             body,
             published: &[],
         };
-        let received = self.read(&keys, request).await?;
+        let (secret, received) = self.read(&bot, request).await?;
         if received.messages.len() > MAX_MESSAGES {
             return Err(Fault::TooMany);
         }
@@ -130,21 +129,31 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
         if received.ignored > 0 {
             count("Ignored", received.ignored as u64, channel);
         }
-        Ok(answer::from_channel(self.extension.answer(&keys, &taken, received.answer).await))
+        Ok(answer::from_channel(self.extension.answer(&secret.keys, &taken, received.answer).await))
     }
 
     /// Verifies and reads the request, with the platform's published keys where it signs with such.
-    async fn read(&self, keys: &W::Keys, request: ChannelRequest<'_>) -> Result<Received, Fault> {
-        let now = Timestamp::now();
-        let Some(url) = W::published_keys(keys) else { return Ok(W::receive(keys, &request, now)?) };
+    async fn read(&self, bot: &BotId, request: ChannelRequest<'_>) -> Result<(Arc<Secret<W::Keys>>, Received), Fault> {
+        let live = self.keyring.get(bot).await?;
+        let Some(url) = W::published_keys(&live.current().keys) else { return self.verify(bot, request).await };
         let published = self.extension.published(url, false).await?;
-        match W::receive(keys, &ChannelRequest { published: &published, ..request }, now) {
-            Err(Refusal::UnknownKey) => {
+        match self.verify(bot, ChannelRequest { published: &published, ..request }).await {
+            Err(Fault::Refused(Refusal::UnknownKey)) => {
                 let published = self.extension.published(url, true).await?;
-                Ok(W::receive(keys, &ChannelRequest { published: &published, ..request }, now)?)
+                self.verify(bot, ChannelRequest { published: &published, ..request }).await
             }
-            received => Ok(received?),
+            received => received,
         }
+    }
+
+    async fn verify(
+        &self,
+        bot: &BotId,
+        request: ChannelRequest<'_>,
+    ) -> Result<(Arc<Secret<W::Keys>>, Received), Fault> {
+        let now = Timestamp::now();
+        let receive = |keys: &W::Keys| W::receive(keys, &request, now);
+        Ok(self.keyring.verify(bot, receive, |refusal| matches!(refusal, Refusal::Forged(_))).await??)
     }
 }
 
@@ -180,7 +189,7 @@ impl Fault {
             Self::TooLarge | Self::TooMany => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
             Self::NoSuchUrl => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
             Self::Refused(refusal) => (refusal.status(), refusal.kind(), refusal.to_string()),
-            Self::Keys(KeyringError::Missing { .. }) => {
+            Self::Keys(KeyringError::Missing(_)) => {
                 (StatusCode::NOT_FOUND, "not_found", "this bot is not connected".to_owned())
             }
             Self::Keys(_) | Self::Intake(_) | Self::Unpublished(_) => {

@@ -1,9 +1,9 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use hoopoe_channels::Incoming;
-use hoopoe_channels::webchat::api::Fault;
-use hoopoe_channels::webchat::{Keys, SigningKey, token};
-use hoopoe_keyring::{KeyringError, Purpose};
+use hoopoe_channels::webchat::api::{Fault, Session};
+use hoopoe_channels::webchat::{SigningKey, token};
+use hoopoe_keyring::{KeyName, KeyringError, Purpose};
 use hoopoe_message::{ChannelEvent, Content};
 use hoopoe_store::StoreError;
 use hoopoe_webhook::Accepted;
@@ -31,13 +31,12 @@ struct State {
 }
 
 impl Backend for Memory {
-    async fn keys(&self, bot: &BotId) -> Result<Arc<Keys>, BackendError> {
-        if bot.as_str() != "main" && bot.as_str() != "other" {
-            let missing =
-                KeyringError::Missing { channel: Channel::Webchat, bot: bot.clone(), purpose: Purpose::Webhook };
-            return Err(missing.into());
-        }
-        Ok(Arc::new(Keys { signing_key: signing_key() }))
+    async fn mint(&self, bot: &BotId, session: &SessionId, now: Timestamp) -> Result<Session, BackendError> {
+        Ok(signing_key_of(bot)?.mint(bot, session, now))
+    }
+
+    async fn verify(&self, bot: &BotId, token: &str, now: Timestamp) -> Result<SessionId, BackendError> {
+        Ok(signing_key_of(bot)?.verify(bot, token, now)?)
     }
 
     async fn accept(&self, _bot: &BotId, message: Incoming) -> Result<Accepted, BackendError> {
@@ -78,6 +77,14 @@ impl Memory {
         transcript.push(entry);
         transcript.sort_by_key(|entry| entry.seq);
     }
+}
+
+fn signing_key_of(bot: &BotId) -> Result<SigningKey, BackendError> {
+    if bot.as_str() == "main" || bot.as_str() == "other" {
+        return Ok(signing_key());
+    }
+    Err(KeyringError::Missing(KeyName { channel: Channel::Webchat, bot: bot.clone(), purpose: Purpose::Webhook })
+        .into())
 }
 
 fn signing_key() -> SigningKey {

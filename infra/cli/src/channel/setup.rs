@@ -1,12 +1,10 @@
 //! What a platform's API does that would else be done by hand in its console.
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use hoopoe_channels::{ApiRequest, Outcome, Sender, discord, line, telegram};
-use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
+use hoopoe_rotation::http;
 
 use crate::progress::Step;
-use crate::stack;
 
 /// Asks whose token it is, and tells Telegram the webhook's URL.
 ///
@@ -68,20 +66,6 @@ fn refused(what: &str, outcome: Outcome) -> anyhow::Error {
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-async fn call(request: ApiRequest) -> anyhow::Result<Answer> {
-    let http = stack::http_client()?;
-    let request = reqwest::Request::try_from(request.into_http(None)?).map_err(reqwest::Error::without_url)?;
-    let answered = async {
-        let response = http.execute(request).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
-    };
-    // The URL may hold the token.
-    answered.await.map_err(reqwest::Error::without_url).context("the platform's API cannot be reached")
+async fn call(request: ApiRequest) -> anyhow::Result<http::Answer> {
+    Ok(http::call(&http::client()?, request).await?)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 /// The functions of `template.yaml`, which are packages of the workspace.
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 16] = [
     "wecom",
     "wechat",
     "dingtalk",
@@ -24,6 +24,7 @@ const FUNCTIONS: [&str; 15] = [
     "webchat",
     "inference",
     "deliver",
+    "rotate",
 ];
 const BINARIES: &str = "target/debug";
 const MODEL: &str = "target/model/current";

@@ -30,8 +30,11 @@ pub(super) fn deploy(bin: &Path, state: &Path, endpoint: &str, fingerprint: &str
             .arg(&template)
             .args(["--stack-name", LOCAL_NAME, "--region", LOCAL_REGION, "--resolve-s3"])
             .args(["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset"])
+            .arg("--parameter-overrides")
             // The emulator takes a parameter's number for text here, and then compares it with numbers.
-            .args(["--parameter-overrides", "InferenceConcurrency=none", "DeliverConcurrency=none"])
+            .args(["InferenceConcurrency=none", "DeliverConcurrency=none"])
+            // Whoever revokes a key here wants to see what that does.
+            .arg("KeyCacheSeconds=5")
             .args(["--no-progressbar", "--tags", &tag]);
     })?;
     // Its content is in the emulator by now, and there is a lot of it.

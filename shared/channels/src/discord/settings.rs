@@ -31,6 +31,8 @@ impl settings::Settings for Settings {
    hoopoe keys rotate discord --bot <bot>    (tests the new version, then puts it in force)
 ";
 
+    const HAS_SECRETS: bool = false;
+
     /// `application_id` and `public_key` (General Information); optionally `bot_token` (Bot), to register the commands,
     /// and `api_base`, another server of the API.
     fn parse(json: &str) -> Result<Self, InvalidSettings> {

@@ -1,0 +1,122 @@
+//! What there is, and what was done.
+
+use std::time::Duration;
+
+use aws_sdk_cloudwatchlogs::primitives::{DateTime, DateTimeFormat};
+use clap::Args;
+use hoopoe_keyring::{Entry, KeyName, State, Version};
+use hoopoe_message::{Channel, Timestamp};
+use serde_json::{Value, json};
+
+use super::open::{audit, tables};
+use crate::stack::Stack;
+use crate::{Global, logs, output};
+
+/// Which keys.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only this platform's.
+    channel: Option<Channel>,
+    /// Also the versions that were destroyed.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Which records.
+#[derive(Args)]
+pub(crate) struct AuditCommand {
+    /// Only this platform's keys.
+    channel: Option<Channel>,
+    /// How far back, such as 12h or 30d.
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = logs::duration)]
+    since: Duration,
+}
+
+impl List {
+    pub(super) async fn run(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
+        let now = Timestamp::now();
+        let stored = tables(stack).await?.vault.list().await?;
+        let mut rows = Vec::new();
+        for stored in stored.iter().filter(|stored| self.channel.is_none_or(|channel| stored.key.channel == channel)) {
+            for version in stored.history.versions() {
+                if version.state == State::Destroyed && !self.all {
+                    continue;
+                }
+                let live = stored.history.live().any(|live| live.number == version.number);
+                rows.push(row(&stored.key, version, live));
+                if !global.json {
+                    output::line(line(&stored.key, version, live, now))?;
+                }
+            }
+        }
+        if global.json {
+            output::json(&rows)
+        } else if rows.is_empty() {
+            output::line("There are no keys. `hoopoe channel add --help` shows how a bot is connected.")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn row(key: &KeyName, version: &Version, live: bool) -> Value {
+    json!({
+        "channel": key.channel, "bot": key.bot, "purpose": key.purpose.as_str(), "version": version.number,
+        "state": version.state.as_str(), "live": live, "watched": version.watched,
+        "created_at": version.created_at.as_secs(), "since": version.since.as_secs(),
+    })
+}
+
+fn line(key: &KeyName, version: &Version, live: bool, now: Timestamp) -> String {
+    let note = match (version.state, live) {
+        (State::Current, _) if version.watched => ", watched",
+        (State::Previous, true) => ", still accepted",
+        (State::Previous, false) => ", kept",
+        _ => "",
+    };
+    let state = format!("{}{note}", version.state);
+    let (age, since) = (age(now.since(version.created_at)), age(now.since(version.since)));
+    format!("{:<28} version {:<4} {state:<26} stored {age} ago, so since {since}", key.to_string(), version.number)
+}
+
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+impl AuditCommand {
+    pub(super) async fn run(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
+        let now = Timestamp::now();
+        let mut entries = audit(stack).await?.read(now).await?;
+        entries.retain(|entry| {
+            let channel = entry.key.split('/').next().unwrap_or_default();
+            now.since(entry.at) <= self.since && self.channel.is_none_or(|only| only.as_str() == channel)
+        });
+        if global.json {
+            let rows: Vec<_> = entries.iter().map(record).collect();
+            return output::json(&rows);
+        }
+        for entry in &entries {
+            let Entry { at, key, action, version, actor } = entry;
+            let at = DateTime::from_secs(i64::try_from(at.as_secs()).unwrap_or(i64::MAX));
+            let at = at.fmt(DateTimeFormat::DateTime).unwrap_or_default();
+            output::line(format_args!(
+                "{at}  {key:<28} version {version:<4} {action:<16} {} ({})",
+                actor.who, actor.origin
+            ))?;
+        }
+        if entries.is_empty() { output::line("No key was moved in this time.") } else { Ok(()) }
+    }
+}
+
+fn record(entry: &Entry) -> Value {
+    let Entry { at, key, action, version, actor } = entry;
+    json!({
+        "at": at.as_millis(), "key": key, "version": version, "action": action, "who": actor.who, "from": actor.origin,
+    })
+}

@@ -1,10 +1,13 @@
 //! What an operator enters once for a bot: read from JSON, checked, and split into the keys each function gets.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::RangeInclusive;
 
 use secrecy::SecretString;
+use serde::Serialize;
 use serde_json::Value;
+use zeroize::Zeroize;
 
 /// The settings of one bot on a channel.
 pub trait Settings: Sized {
@@ -39,6 +42,48 @@ pub struct StoredKeys {
     pub webhook: SecretString,
     /// Under the name `send`: [`Sender::Keys`](crate::Sender::Keys).
     pub send: SecretString,
+}
+
+impl StoredKeys {
+    /// Both objects as JSON; they are wiped, so that only the returned ones are left of them.
+    pub(crate) fn new(webhook: Value, send: Value) -> Self {
+        let stored = |mut keys: Value| {
+            let json = secret_json(&keys).expect("texts and numbers serialise");
+            wipe(&mut keys);
+            json
+        };
+        Self { webhook: stored(webhook), send: stored(send) }
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// JSON that holds secrets. It is measured first: a buffer that grew, or was cut to size, would leave a copy where it
+/// was.
+pub(crate) fn secret_json(value: &impl Serialize) -> serde_json::Result<SecretString> {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, value)?;
+    let mut json = Vec::with_capacity(length.0);
+    serde_json::to_writer(&mut json, value)?;
+    Ok(String::from_utf8(json).expect("JSON is UTF-8").into())
 }
 
 /// Why settings are not accepted.

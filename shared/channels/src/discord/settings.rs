@@ -62,7 +62,7 @@ impl settings::Settings for Settings {
             "public_key": self.public_key.expose_secret(),
         });
         let send = json!({ "application_id": self.send.application_id, "api_base": self.send.api_base });
-        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+        StoredKeys::new(webhook, send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -79,7 +79,7 @@ impl settings::Settings for Settings {
             "app_secret": self.send.app_secret.expose_secret(),
             "api_base": self.send.api_base,
         });
-        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+        StoredKeys::new(webhook, send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

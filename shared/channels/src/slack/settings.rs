@@ -75,7 +75,7 @@ impl settings::Settings for Settings {
             "api_base": self.send.api_base,
         });
         let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
-        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+        StoredKeys::new(webhook, send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

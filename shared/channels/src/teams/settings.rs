@@ -74,7 +74,7 @@ impl settings::Settings for Settings {
             "cloud": cloud,
             "api_base": api_base,
         });
-        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+        StoredKeys::new(webhook, send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

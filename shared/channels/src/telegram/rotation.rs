@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{SendKeys, Telegram, WebhookKeys};
 use crate::sender::{ApiRequest, Outcome, Retry, Sender};
-use crate::settings::is_invented;
+use crate::settings::{is_invented, secret_json};
 
 /// What Telegram is asked to post; everything else would be acknowledged and dropped.
 pub(super) const ALLOWED_UPDATES: [&str; 2] = ["message", "my_chat_member"];
@@ -47,11 +47,7 @@ pub fn renew(webhook: &[u8], secret_token: &str) -> Option<SecretString> {
     serde_json::from_slice::<WebhookKeys>(webhook).ok().filter(|_| is_invented(secret_token))?;
     let stored: Stored = serde_json::from_slice(webhook).ok()?;
     let renewed = Stored { secret_token: secret_token.into(), ..stored };
-    // As much room as it takes: a buffer that grew would leave the secret where it was before. What serialises is JSON
-    // already, and nothing in it gets longer but the secret.
-    let mut json = Vec::with_capacity(webhook.len() + secret_token.len() + 64);
-    serde_json::to_writer(&mut json, &renewed).ok()?;
-    Some(String::from_utf8(json).ok()?.into())
+    secret_json(&renewed).ok()
 }
 
 impl SendKeys {

@@ -76,7 +76,7 @@ impl settings::Settings for Settings {
             "passive": self.send.passive,
             "api_base": self.send.api_base,
         });
-        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+        StoredKeys::new(webhook, send)
     }
 
     /// The paths are those of "「开发接口管理」模块升级说明" (`subscription/guide/dev/migration.html`).

@@ -55,7 +55,7 @@ impl settings::Settings for Settings {
             "phone_number_id": self.send.phone_number_id,
             "api_base": self.send.api_base,
         });
-        StoredKeys { webhook: webhook.to_string().into(), send: send.to_string().into() }
+        StoredKeys::new(webhook, send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -41,7 +41,7 @@ pub trait Counterpart: Webhook + Sender {
     }
 
     /// How the platform's API answers a request of the bot: to a send that it was taken, to a request for an access
-    /// token with one. The URI is the path and query below `api_base`.
+    /// token with one, to a check whether the secret is the invented bot's. The URI is the path and query below `api_base`.
     fn answer(request: &http::Request<Vec<u8>>) -> Answer;
 }
 

@@ -253,7 +253,7 @@ fn a_token_is_read_or_the_reason_is_told() {
     assert_eq!((token.secret.expose_secret(), token.lifetime), ("hush", Duration::from_secs(7200)));
     assert!(!format!("{token:?}").contains("hush"));
     for (status, body, retry) in [
-        (400, r#"{"code":"invalidClientIdOrSecret","message":"无效的clientId或者clientSecret"}"#, Retry::Never),
+        (400, r#"{"code":"invalidClientIdOrSecret","message":"无效的clientId或者clientSecret"}"#, Retry::BadCredential),
         (400, r#"{"code":"InvalidAuthentication","message":"x"}"#, Retry::Never),
         (403, r#"{"code":"Forbidden.AccessDenied.QpsLimitForApi","message":"x"}"#, Retry::Backoff),
         (500, r#"{"code":"system.error","message":"x"}"#, Retry::Backoff),

@@ -8,7 +8,7 @@ use std::fmt;
 use hoopoe_channels::counterpart::{Answer, Counterpart};
 use hoopoe_channels::with_platform;
 use hoopoe_channels::{
-    ApiRequest, InvalidSettings, Outcome, Received, Refusal, Request, Sender, Settings, Unrenderable, Webhook,
+    ApiRequest, InvalidSettings, Outcome, Received, Refusal, Request, Retry, Sender, Settings, Unrenderable, Webhook,
 };
 use hoopoe_message::{BotId, Channel, Content, Conversation, InboundMessage, Reply, Timestamp, wire};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -202,6 +202,82 @@ fn token<P: Counterpart>(keys: &<P as Sender>::Keys) -> Option<SecretString> {
     })
 }
 
+#[test]
+fn the_stored_secret_is_checked() {
+    fn check<P: Counterpart>() {
+        let accepted = |stored: &Value| {
+            let keys: <P as Sender>::Keys = serde_json::from_value(stored.clone()).expect("keys");
+            P::check_request(&keys).map(|request| {
+                let request = request.expect("a valid request");
+                assert!(!request.needs_token(), "a check asks about the secret itself");
+                let answer = ask::<P>(request, None);
+                assert_eq!(answer.shown, None, "nobody may hear of a check");
+                P::read_check(answer.status, &HeaderMap::new(), answer.body.to_string().as_bytes())
+            })
+        };
+        let stored: Value = keys(&settings::<P>().keys().send);
+        let own = accepted(&stored);
+        assert_eq!(own, own.as_ref().map(|_| Outcome::Sent));
+        let fields: Vec<_> = secrets(&stored).map(|(field, _)| field.to_owned()).collect();
+        assert_eq!(own.is_some(), !fields.is_empty(), "what is stored to send with is checked");
+        for field in fields {
+            let mut other = stored.clone();
+            let mut secret = other[&field].as_str().expect("a text").to_owned();
+            let last = if secret.pop() == Some('0') { '1' } else { '0' };
+            other[&field] = format!("{secret}{last}").into();
+            match accepted(&other) {
+                Some(Outcome::Refused { retry: Retry::BadCredential, .. }) => {}
+                outcome => panic!("another {field}: {outcome:?}"),
+            }
+        }
+        // Where there are access tokens, the one request does for both.
+        let keys: <P as Sender>::Keys = serde_json::from_value(stored).expect("keys");
+        if let Some(token) = P::token_request(&keys) {
+            let sent = |request: http::Result<ApiRequest>| {
+                let request = request.expect("a valid request").into_http(None).expect("a valid request");
+                (request.uri().clone(), request.body().clone())
+            };
+            assert_eq!(sent(P::check_request(&keys).expect("a check")), sent(token));
+        }
+    }
+    on_every_platform!(check);
+}
+
+/// The fields of entered or stored settings that hold a secret.
+fn secrets(fields: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let fields = fields.as_object().expect("an object").iter();
+    // DingTalk's app_key is the name of an application.
+    let secret = |field: &str| {
+        ["secret", "token", "key", "password"].iter().any(|word| field.contains(word))
+            && !(field.ends_with("_url") || field == "app_key")
+    };
+    fields.filter_map(move |(field, value)| Some((field.as_str(), value.as_str().filter(|_| secret(field))?)))
+}
+
+#[test]
+fn how_secrets_are_changed_is_told() {
+    fn check<P: Counterpart>() {
+        let rotation = P::Settings::ROTATION;
+        let lines: Vec<_> = rotation.lines().collect();
+        assert!(rotation.ends_with('\n') && lines.len() <= 12, "{rotation}");
+        let columns = |line: &str| line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
+        for line in &lines {
+            assert!(columns(line) <= 100, "{line}");
+        }
+        let numbers = lines.iter().filter(|line| !line.starts_with(' '));
+        for (number, line) in (1..).zip(numbers) {
+            assert!(line.starts_with(&format!("{number}. ")), "{line}");
+        }
+        for (field, _) in secrets(&P::settings(API_BASE)) {
+            assert!(rotation.contains(field), "{field} is not named in {rotation}");
+        }
+        let add = rotation.find(&format!("hoopoe keys add {} --bot <bot> < settings.json", P::CHANNEL));
+        let rotate = rotation.find(&format!("hoopoe keys rotate {} --bot <bot>", P::CHANNEL));
+        assert!(add.is_some() && add < rotate, "{rotation}");
+    }
+    on_every_platform!(check);
+}
+
 /// Where a text is cut, white space may go.
 fn unspaced(text: &str) -> String {
     text.split_whitespace().collect()
@@ -256,16 +332,15 @@ fn no_secret_is_shown() {
         let webhook: <P as Webhook>::Keys = keys(&stored.webhook);
         let send: <P as Sender>::Keys = keys(&stored.send);
         let reply = reply::<P>("forgotten words", &["secret button"]);
-        let requests =
-            format!("{:?} {:?}", P::render(&send, &reply, NOW).expect("its own address"), P::token_request(&send));
+        let requests = format!(
+            "{:?} {:?} {:?}",
+            P::render(&send, &reply, NOW).expect("its own address"),
+            P::token_request(&send),
+            P::check_request(&send),
+        );
         let shown = format!("{settings:?} {stored:?} {webhook:?} {send:?} {requests} {steps}");
-        for (field, value) in entered.as_object().expect("an object") {
-            // DingTalk's app_key is the name of an application.
-            let secret = ["secret", "token", "key", "password"].iter().any(|word| field.contains(word))
-                && !(field.ends_with("_url") || field == "app_key");
-            if let (true, Value::String(value)) = (secret, value) {
-                assert!(!shown.contains(value.as_str()), "{field} is shown: {shown}");
-            }
+        for (field, value) in secrets(&entered) {
+            assert!(!shown.contains(value), "{field} is shown: {shown}");
         }
         // Parts of an address may be the right to answer.
         let address = reply.address.split('"').filter(|part| part.len() > 8);
@@ -418,6 +493,11 @@ fn any_answer_has_an_outcome() {
                 prop_assert_ne!(&refused, &Outcome::Sent);
                 bounded(refused)?;
             }
+            let checked = P::read_check(status, &HeaderMap::new(), &body);
+            let other_way = matches!(&checked, Outcome::Refused { retry: Retry::Fallback | Retry::NewToken, .. });
+            prop_assert!(!other_way, "{:?}", checked);
+            prop_assert!(checked != Outcome::Sent || status.is_success());
+            bounded(checked)?;
         });
     }
     on_every_platform!(check);

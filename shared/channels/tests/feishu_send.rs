@@ -267,8 +267,11 @@ fn a_token_is_read_or_the_reason_is_told() {
     assert_eq!((token.secret.expose_secret(), token.lifetime), ("t-hush", Duration::from_secs(7200)));
     assert!(!format!("{token:?}").contains("hush"));
     for (body, retry, says) in [
-        (r#"{"code":10014,"msg":"app secret invalid"}"#, Retry::Never, "app_id and app_secret"),
-        (r#"{"code":10003,"msg":"invalid param"}"#, Retry::Never, "app_id and app_secret"),
+        (r#"{"code":10014,"msg":"app secret invalid"}"#, Retry::BadCredential, "app_id and app_secret"),
+        (r#"{"code":10014,"msg":"app id not exists"}"#, Retry::BadCredential, "app_id and app_secret"),
+        (r#"{"code":10015,"msg":"x"}"#, Retry::BadCredential, "app_id and app_secret"),
+        (r#"{"code":10003,"msg":"invalid param"}"#, Retry::BadCredential, "app_id and app_secret"),
+        (r#"{"code":99991401,"msg":"ip denied"}"#, Retry::Never, "IP 白名单"),
         (r#"{"code":99991400,"msg":"frequency limit"}"#, Retry::Backoff, "frequency limit"),
         (r#"{"code":0,"msg":"ok","tenant_access_token":"","expire":7200}"#, Retry::Never, "without"),
         (r#"{"code":0,"msg":"ok"}"#, Retry::Never, "without"),

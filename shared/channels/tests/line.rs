@@ -250,6 +250,7 @@ fn requests_are_what_the_messaging_api_documents() {
         "without a reply token": rendered_after(&reply(r#"{"to":"U1"}"#, "Two days.", &[]), 0),
         "long": parts,
         "set_webhook": sent::request(settings().set_webhook("https://bot.example/line/main"), None),
+        "check": sent::request(Line::check_request(&send_keys()).expect("a secret is stored"), None),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
@@ -366,7 +367,7 @@ fn each_answer_of_line_has_its_outcome() {
             r#"{"message":"Authentication failed due to the following reason: invalid token."}"#,
             refused(
                 "401 Authentication failed due to the following reason: invalid token. (the channel access token is not valid)",
-                Retry::Never,
+                Retry::BadCredential,
             ),
         ),
         (

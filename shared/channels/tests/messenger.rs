@@ -110,6 +110,8 @@ fn requests_are_what_the_send_api_documents() {
             Messenger::render(&elsewhere, &reply(PERSON, "hello", &[]), Timestamp::now()).expect("a person"),
             None,
         ),
+        "check": sent::request(Messenger::check_request(&send_keys()).expect("a secret is stored"), None),
+        "check elsewhere": sent::request(Messenger::check_request(&elsewhere).expect("a secret is stored"), None),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
@@ -148,7 +150,7 @@ fn each_answer_has_its_outcome() {
         (
             400,
             error(190, 463, "Session has expired"),
-            refused("190/463: the access token is not valid or has expired; Session has expired", Retry::Never),
+            refused("190/463: the access token is not valid or has expired; Session has expired", Retry::BadCredential),
         ),
         (
             403,

@@ -178,8 +178,9 @@ fn a_token_is_read_or_the_reason_is_told() {
         assert!(!format!("{token:?}").contains("hush"));
     }
     for (status, body, told, words) in [
-        (200, r#"{"code":100016,"message":"invalid appid or secret"}"#, Retry::Never, "do not belong together"),
-        (200, r#"{"code":100007,"message":"appid invalid"}"#, Retry::Never, "do not belong together"),
+        (200, r#"{"code":100016,"message":"invalid appid or secret"}"#, Retry::BadCredential, "do not belong together"),
+        (200, r#"{"code":100007,"message":"appid invalid"}"#, Retry::Never, "no such app_id"),
+        (200, r#"{"code":10004,"message":"机器人不存在"}"#, Retry::Never, "no such app_id"),
         (200, r#"{"code":100001,"message":"Too many requests"}"#, Retry::Backoff, "100001"),
         (401, r#"{"code":11298,"message":"no"}"#, Retry::Never, "IP白名单"),
         (401, r#"{"message":"no"}"#, Retry::Never, "0 no"),

@@ -65,6 +65,7 @@ fn requests_are_what_slack_documents() {
         "command too late": rendered_at(&reply(COMMAND, "Two days.", &["Opening hours"]), Timestamp::from_secs(NOW.as_secs() + 1740)),
         "command without a response URL": replied(COMMAND_WITHOUT_URL, "*Two* days.", &[]),
         "elsewhere": sent::parts(elsewhere, None),
+        "check": sent::request(Slack::check_request(&send_keys(&settings())).expect("a secret is stored"), None),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
@@ -167,22 +168,31 @@ fn each_answer_of_slack_has_its_outcome() {
         (
             200,
             r#"{"ok":false,"error":"invalid_auth"}"#,
-            refused("invalid_auth (install the app to the workspace again and store its bot token)", Retry::Never),
+            refused(
+                "invalid_auth (install the app to the workspace again and store its bot token)",
+                Retry::BadCredential,
+            ),
         ),
         (
             200,
             r#"{"ok":false,"error":"token_revoked"}"#,
-            refused("token_revoked (install the app to the workspace again and store its bot token)", Retry::Never),
+            refused(
+                "token_revoked (install the app to the workspace again and store its bot token)",
+                Retry::BadCredential,
+            ),
         ),
         (
             200,
             r#"{"ok":false,"error":"account_inactive"}"#,
-            refused("account_inactive (install the app to the workspace again and store its bot token)", Retry::Never),
+            refused(
+                "account_inactive (install the app to the workspace again and store its bot token)",
+                Retry::BadCredential,
+            ),
         ),
         (
             200,
             r#"{"ok":false,"error":"token_expired"}"#,
-            refused("token_expired (turn token rotation off and store the new bot token)", Retry::Never),
+            refused("token_expired (turn token rotation off and store the new bot token)", Retry::BadCredential),
         ),
         (
             200,

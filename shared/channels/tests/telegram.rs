@@ -7,12 +7,14 @@ mod setup;
 
 use std::time::Duration;
 
+use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::telegram::rotation::{WebhookInfo, read_webhook_info, renew};
 use hoopoe_channels::telegram::{Settings as TelegramSettings, Telegram};
-use hoopoe_channels::{Outcome, Received, Refusal, Request, Retry, Sender, Settings, Webhook};
+use hoopoe_channels::{ApiRequest, Outcome, Received, Refusal, Request, Retry, Sender, Settings, Webhook};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sent::refused;
 use serde_json::{Value, json};
 
@@ -141,6 +143,8 @@ fn requests_are_what_the_bot_api_documents() {
         "group": replied(group, "Two days.", &["Opening hours"]),
         "setWebhook": sent::request(settings().set_webhook("https://bot.example/telegram/main"), None),
         "getMe": sent::request(settings().get_me(), None),
+        "check": sent::request(Telegram::check_request(&send_keys()).expect("a secret is stored"), None),
+        "getWebhookInfo": sent::request(send_keys().webhook_info(), None),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
@@ -193,7 +197,7 @@ fn each_answer_of_telegram_has_its_outcome() {
         (
             401,
             r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#,
-            refused("401 Unauthorized (the bot token is not valid)", Retry::Never),
+            refused("401 Unauthorized (the bot token is not valid)", Retry::BadCredential),
         ),
         (
             404,
@@ -223,6 +227,88 @@ fn the_username_comes_from_get_me() {
     let mut settings = settings();
     settings.set_username("renamed_test_bot".into());
     assert!(settings.keys().webhook.expose_secret().contains("renamed_test_bot"));
+}
+
+#[test]
+fn renewed_keys_take_the_new_secret_and_keep_all_else() {
+    let stored = settings().keys().webhook;
+    let renewed = renew(stored.expose_secret().as_bytes(), "renewed-secret_2").expect("keys");
+    let value = |keys: &SecretString| serde_json::from_str::<Value>(keys.expose_secret()).expect("JSON");
+    let mut expected = value(&stored);
+    expected["secret_token"] = "renewed-secret_2".into();
+    assert_eq!(value(&renewed), expected);
+    // What a later version of this program stored besides is kept as well.
+    expected["added_later"] = json!({ "x": [1, "\u{7}\"你"] });
+    let renewed = renew(expected.to_string().as_bytes(), "renewed-secret_3").expect("keys");
+    expected["secret_token"] = "renewed-secret_3".into();
+    assert_eq!(value(&renewed), expected);
+
+    let body = received::fixture("telegram", "private_text.json");
+    let keys: <Telegram as Webhook>::Keys = setup::keys(&renewed);
+    let told = |secret: &str| {
+        let headers = signed(secret);
+        let request = Request { method: &Method::POST, query: "", headers: &headers, body: &body, published: &[] };
+        Telegram::receive(&keys, &request, sent::NOW)
+    };
+    assert!(told("renewed-secret_3").is_ok() && told("fixture-secret_1").is_err());
+}
+
+#[test]
+fn what_is_no_keys_or_no_secret_is_not_renewed() {
+    let stored = settings().keys().webhook;
+    for secret in ["", "two words", "密", "a/b", &"x".repeat(257)] {
+        assert!(renew(stored.expose_secret().as_bytes(), secret).is_none(), "{secret}");
+    }
+    assert!(renew(stored.expose_secret().as_bytes(), &"x".repeat(256)).is_some());
+    let send = settings().keys().send;
+    for stored in
+        ["", "{}", "[]", "null", r#"{"secret_token":"s"}"#, r#"{"secret_token":1,"bot_id":1}"#, send.expose_secret()]
+    {
+        assert!(renew(stored.as_bytes(), "renewed-secret_2").is_none(), "{stored}");
+    }
+}
+
+#[test]
+fn the_webhook_in_force_comes_from_get_webhook_info() {
+    let info = br#"{"ok":true,"result":{"url":"https://bot.example/telegram/main","has_custom_certificate":false,"pending_update_count":0,"max_connections":40,"allowed_updates":["message","my_chat_member"]}}"#;
+    let url = |url: &str| Ok(WebhookInfo { url: url.into() });
+    assert_eq!(read_webhook_info(StatusCode::OK, info), url("https://bot.example/telegram/main"));
+    let none = br#"{"ok":true,"result":{"url":"","has_custom_certificate":false,"pending_update_count":0}}"#;
+    assert_eq!(read_webhook_info(StatusCode::OK, none), url(""));
+    for (status, body, outcome) in [
+        (401, r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#, Retry::BadCredential),
+        (429, r#"{"ok":false,"error_code":429,"parameters":{"retry_after":7}}"#, Retry::After(Duration::from_secs(7))),
+        (200, r#"{"ok":true,"result":true}"#, Retry::Never),
+        (200, r#"{"ok":true}"#, Retry::Never),
+        (502, "<html>", Retry::Backoff),
+    ] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let Err(Outcome::Refused { retry, .. }) = read_webhook_info(status, body.as_bytes()) else { panic!("{body}") };
+        assert_eq!(retry, outcome, "{body}");
+    }
+}
+
+#[test]
+fn its_own_side_tells_of_the_webhook_and_sets_it() {
+    let base = "http://127.0.0.1:9000";
+    let settings = TelegramSettings::parse(&Telegram::settings(base).to_string()).expect("its own settings");
+    let keys: <Telegram as Sender>::Keys = setup::keys(&settings.keys().send);
+    let ask = |request: http::Result<ApiRequest>| {
+        let (mut head, body) = request.expect("a URL").into_http(None).expect("a request").into_parts();
+        head.uri = head.uri.to_string().replace(base, "").parse().expect("a path");
+        let answer = Telegram::answer(&http::Request::from_parts(head, body.into_bytes()));
+        (answer.status, answer.body.to_string())
+    };
+    let (status, body) = ask(keys.webhook_info());
+    let info = read_webhook_info(status, body.as_bytes()).expect("a webhook");
+    let set = |url: &str, secret: &str| {
+        let (status, body) = ask(keys.set_webhook(url, &secret.into()));
+        Telegram::outcome(status, &HeaderMap::new(), body.as_bytes())
+    };
+    assert_eq!(set(&info.url, "renewed-secret_2"), Outcome::Sent);
+    for (url, secret) in [("http://bot.example/", "s"), ("", "s"), (&info.url, ""), (&info.url, "two words")] {
+        assert!(matches!(set(url, secret), Outcome::Refused { retry: Retry::Never, .. }), "{url} {secret}");
+    }
 }
 
 #[test]
@@ -258,12 +344,22 @@ fn settings_are_checked_field_by_field() {
 
 #[test]
 fn what_sets_the_bot_up_shows_no_secret() {
-    let requests = [settings().set_webhook("https://bot.example/telegram/main"), settings().get_me()];
+    let requests = [
+        settings().set_webhook("https://bot.example/telegram/main"),
+        settings().get_me(),
+        send_keys().set_webhook("https://bot.example/telegram/main", &"fixture-secret_1".into()),
+        send_keys().webhook_info(),
+    ];
     let shown = format!("{requests:?}");
     assert!(!shown.contains("fixture_token") && !shown.contains("fixture-secret"), "{shown}");
 }
 
 proptest! {
+    #[test]
+    fn any_bytes_are_renewed_or_not(stored: Vec<u8>, secret in ".{0,20}") {
+        prop_assert!(renew(&stored, &secret).is_none());
+    }
+
     #[test]
     fn any_text_and_entities_are_read(text in ".{0,40}", entities in proptest::collection::vec((0_u64..60, 0_u64..60), 0..4)) {
         let entities: Vec<_> = entities.iter().map(|(offset, length)| json!({ "type": "mention", "offset": offset, "length": length })).collect();

@@ -160,11 +160,11 @@ fn a_token_is_read_or_the_reason_is_told() {
     assert_eq!((token.secret.expose_secret(), token.lifetime), ("hush", Duration::from_secs(7200)));
     assert!(!format!("{token:?}").contains("hush"));
     for (body, retry) in [
-        (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Retry::Never),
+        (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Retry::BadCredential),
         (r#"{"errcode":40013,"errmsg":"invalid appid"}"#, Retry::Never),
-        (r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#, Retry::Never),
+        (r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#, Retry::BadCredential),
         (r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#, Retry::Never),
-        (r#"{"errcode":40243,"errmsg":"AppSecret frozen"}"#, Retry::Never),
+        (r#"{"errcode":40243,"errmsg":"AppSecret frozen"}"#, Retry::BadCredential),
         (r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, Retry::Backoff),
         (r#"{"errcode":-1,"errmsg":"system error"}"#, Retry::Backoff),
         (r#"{"access_token":"","expires_in":7200}"#, Retry::Never),
@@ -175,12 +175,18 @@ fn a_token_is_read_or_the_reason_is_told() {
         let refused = Wechat::read_token(StatusCode::OK, body.as_bytes()).expect_err(body);
         assert!(matches!(refused, Outcome::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
     }
+    let frozen = Wechat::read_token(StatusCode::OK, br#"{"errcode":40243,"errmsg":"x"}"#).expect_err("refused");
+    assert_eq!(frozen, refused("40243: the AppSecret is frozen (开发密钥 > 解冻); x", Retry::BadCredential));
 }
 
 #[test]
 fn a_passive_account_needs_no_secret_and_asks_for_no_token() {
     let keys = send_keys(&passive());
     assert!(Wechat::is_passive(&keys) && Wechat::token_request(&keys).is_none());
+    assert!(Wechat::check_request(&keys).is_none());
+    // A secret that is there all the same is not used, so nothing is asked about it.
+    let unused = serde_json::from_value(json!({ "app_id": APP, "app_secret": "s", "passive": true })).expect("keys");
+    assert!(Wechat::token_request(&unused).is_some() && Wechat::check_request(&unused).is_none());
     assert!(webhook_keys(&passive()).is_passive());
     let keys = send_keys(&settings());
     assert!(!Wechat::is_passive(&keys) && Wechat::token_request(&keys).is_some());

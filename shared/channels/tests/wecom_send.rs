@@ -147,7 +147,7 @@ fn a_token_is_read_or_the_reason_is_told() {
     assert_eq!((token.secret.expose_secret(), token.lifetime), ("hush", Duration::from_secs(7200)));
     assert!(!format!("{token:?}").contains("hush"));
     for (body, retry) in [
-        (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Retry::Never),
+        (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Retry::BadCredential),
         (r#"{"errcode":40013,"errmsg":"invalid corpid"}"#, Retry::Never),
         (r#"{"errcode":60020,"errmsg":"not allow to access from your ip"}"#, Retry::Never),
         (r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#, Retry::Backoff),

@@ -116,6 +116,8 @@ fn requests_are_what_the_cloud_api_documents() {
             Whatsapp::render(&elsewhere, &reply(PERSON, "hello", &[]), Timestamp::now()).expect("an address"),
             None,
         ),
+        "check": sent::request(Whatsapp::check_request(&send_keys()).expect("a secret is stored"), None),
+        "check elsewhere": sent::request(Whatsapp::check_request(&elsewhere).expect("a secret is stored"), None),
     });
     insta::assert_json_snapshot!("sent", requests);
 }
@@ -164,12 +166,12 @@ fn each_answer_has_its_outcome() {
         (
             401,
             error(190, "Session has expired"),
-            refused("190: the access token is not valid or has expired; Session has expired", Retry::Never),
+            refused("190: the access token is not valid or has expired; Session has expired", Retry::BadCredential),
         ),
         (
             401,
             error(0, "AuthException"),
-            refused("0: the access token is not valid or has expired; AuthException", Retry::Never),
+            refused("0: the access token is not valid or has expired; AuthException", Retry::BadCredential),
         ),
         (403, error(10, "Denied"), refused("10: the access token lacks a permission; Denied", Retry::Never)),
         (403, error(131_005, "Denied"), refused("131005: the access token lacks a permission; Denied", Retry::Never)),

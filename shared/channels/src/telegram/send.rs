@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{API_BASE, Address, Telegram};
+use super::{API_BASE, Address, Settings, Telegram};
 use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, suggestions};
 use crate::split::split;
 
@@ -102,8 +102,8 @@ impl Sender for Telegram {
         Some(keys.get_me())
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Self::outcome(status, headers, body)
+    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
+        Settings::read_me(status, body).map_or_else(|refused| refused, |_| Outcome::Sent)
     }
 }
 

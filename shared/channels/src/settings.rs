@@ -15,7 +15,9 @@ pub trait Settings: Sized {
     const FIELDS: &'static str;
 
     /// How an operator changes the secrets without stranding the bot, as numbered lines: what is done in the platform's
-    /// console, and when the keys are added and put in force here.
+    /// console, and when the keys are added and put in force here. Once they are added, what the platform posts is
+    /// accepted with either version. "Take it that" stands where the platform does not document how long an old secret
+    /// stays good.
     const ROTATION: &'static str;
 
     /// Whether anything of what is stored has to be kept secret.

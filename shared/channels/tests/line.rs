@@ -434,6 +434,31 @@ fn what_line_says_to_the_webhook_url_is_read() {
 }
 
 #[test]
+fn the_check_of_the_token_is_read() {
+    for (status, body, told) in [
+        (200, r#"{"userId":"Ub9952f8","basicId":"@216ru","displayName":"Hoopoe","chatMode":"bot"}"#, None),
+        (200, "{}", Some(Retry::Never)),
+        (200, "<html>", Some(Retry::Never)),
+        (
+            401,
+            r#"{"message":"Authentication failed due to the following reason: invalid token."}"#,
+            Some(Retry::BadCredential),
+        ),
+        (400, r#"{"message":"Invalid reply token"}"#, Some(Retry::Never)),
+        (409, r#"{"message":"The retry key is already accepted"}"#, Some(Retry::Never)),
+        (429, r#"{"message":"Too many requests"}"#, Some(Retry::Backoff)),
+        (500, r#"{"message":"Internal error"}"#, Some(Retry::Backoff)),
+    ] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let retry = match Line::read_check(status, &HeaderMap::new(), body.as_bytes()) {
+            Outcome::Sent => None,
+            Outcome::Refused { retry, .. } => Some(retry),
+        };
+        assert_eq!(retry, told, "{body}");
+    }
+}
+
+#[test]
 fn settings_are_checked_field_by_field() {
     let faults = [
         ("channel_secret", json!("")),

@@ -254,6 +254,26 @@ fn each_answer_of_slack_has_its_outcome() {
 }
 
 #[test]
+fn the_check_of_the_token_is_read() {
+    for (status, body, told) in [
+        (200, r#"{"ok":true,"url":"https://example.slack.com/","team_id":"T1","user_id":"W1","bot_id":"B1"}"#, None),
+        (200, r#"{"ok":false,"error":"invalid_auth"}"#, Some(Retry::BadCredential)),
+        (200, r#"{"ok":false,"error":"token_revoked"}"#, Some(Retry::BadCredential)),
+        (200, r#"{"ok":false,"error":"ratelimited"}"#, Some(Retry::Backoff)),
+        (404, "not_found", Some(Retry::Never)),
+        (200, "<html>", Some(Retry::Never)),
+        (503, "", Some(Retry::Backoff)),
+    ] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let retry = match Slack::read_check(status, &HeaderMap::new(), body.as_bytes()) {
+            Outcome::Sent => None,
+            Outcome::Refused { retry, .. } => Some(retry),
+        };
+        assert_eq!(retry, told, "{body}");
+    }
+}
+
+#[test]
 fn settings_are_checked_field_by_field() {
     let faults = [
         ("signing_secret", json!(null)),

@@ -31,9 +31,9 @@ impl settings::Settings for Settings {
    with. token and encoding_aes_key sign and seal its events, and are checked here.
 2. token, encoding_aes_key: choose new ones, do 4, enter them under 开发配置 > 事件订阅 and press
    保存 (DingTalk tries the URL at once), do 5.
-3. app_secret: 凭证与基础信息 > Client Secret > reset. Take it that the old one ends at once and
-   that DingTalk does not post again what is refused meanwhile. Replies are tried again from the
-   queue; do 4 and 5 without a pause.
+3. app_secret: 凭证与基础信息 > Client Secret > reset. If the page offers it, let the old one expire
+   later; else take it that it ends at once and that DingTalk does not post again what is refused
+   meanwhile. Replies are tried again from the queue; do 4 and 5 without a pause.
 4. hoopoe keys add dingtalk --bot <bot> < settings.json    (all fields, not the new ones alone)
 5. hoopoe keys rotate dingtalk --bot <bot>    (tests the new version, then puts it in force)
 ";

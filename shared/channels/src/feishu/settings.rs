@@ -24,9 +24,9 @@ impl settings::Settings for Settings {
 1. encrypt_key and verification_token prove what Feishu posts, and are checked here; app_secret is
    what we send with.
 2. encrypt_key: choose a new one, do 5, enter it under 事件与回调 > 加密策略, do 6.
-3. verification_token: reset it under 加密策略. Feishu posts with the new one at once, and an event
-   that was refused again after 15 s, 5 min, 1 h and 6 h; presses of buttons are lost. Do 5 and 6
-   without a pause.
+3. verification_token: reset it under 加密策略. Take it that Feishu posts with the new one at once;
+   an event that was refused comes again after 15 s, 5 min, 1 h and 6 h; presses of buttons are
+   lost. Do 5 and 6 without a pause.
 4. app_secret: 凭证与基础信息 > App Secret > reset. There is one at a time, so take it that the old
    one ends at once. Replies meanwhile are tried again from the queue; do 5 and 6 without a pause.
 5. hoopoe keys add feishu --bot <bot> < settings.json    (all fields, not the new ones alone)

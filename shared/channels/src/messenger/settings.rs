@@ -26,8 +26,8 @@ impl settings::Settings for Settings {
    > the Page > Generate, then do 5 and 6.
 3. verify_token: invent one, do 5, enter it under Configure webhooks and press Verify and save, do
    6.
-4. app_secret: App settings > Basic > App secret > Reset. Meta signs with the new one at once, and
-   posts again what is refused meanwhile; do 5 and 6 without a pause.
+4. app_secret: App settings > Basic > App secret > Reset. Take it that Meta signs with the new one
+   at once; it posts again what is refused meanwhile; do 5 and 6 without a pause.
 5. hoopoe keys add messenger --bot <bot> < settings.json    (all fields, not the new ones alone)
 6. hoopoe keys rotate messenger --bot <bot>    (tests the new version, then puts it in force)
 ";

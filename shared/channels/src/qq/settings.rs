@@ -18,9 +18,10 @@ impl settings::Settings for Settings {
     const ROTATION: &'static str = "\
 1. app_secret makes the key that QQ signs its events with, is checked here, and is also what we send
    with.
-2. Open https://q.qq.com/ > 机器人 > the bot > 开发 > 开发设置 > AppSecret and have a new one made.
-   There is one at a time, so take it that the old one ends at once. QQ posts again what is refused
-   meanwhile, and replies are tried again from the queue; do 3 and 4 without a pause.
+2. Open https://q.qq.com/ > 机器人 > the bot > 开发 > 开发设置 > AppSecret > 查看 and confirm that a
+   new one is made. There is one at a time, so take it that the old one ends at once. QQ posts again
+   what is refused meanwhile, and replies are tried again from the queue; do 3 and 4 without a
+   pause.
 3. hoopoe keys add qq --bot <bot> < settings.json    (all fields, not the new ones alone)
 4. hoopoe keys rotate qq --bot <bot>    (tests the new version, then puts it in force)
 ";

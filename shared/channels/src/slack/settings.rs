@@ -23,9 +23,9 @@ impl settings::Settings for Settings {
     const ROTATION: &'static str = "\
 1. signing_secret signs what Slack posts, and is checked here; bot_token is what we send with. Slack
    has one of each.
-2. signing_secret: Basic Information > App Credentials > Signing Secret > Regenerate. Slack signs
-   with the new one at once, and posts an event that was refused again after a minute and after
-   five; commands and presses are lost.
+2. signing_secret: Basic Information > App Credentials > Signing Secret > Regenerate. Take it that
+   Slack signs with the new one at once; it posts an event that was refused again after a minute and
+   after five; commands and presses are lost.
 3. bot_token: OAuth & Permissions > Revoke All OAuth Tokens, then Install App > Reinstall to
    Workspace. The old one ends at once, and the bot has to be invited to its channels again. Replies
    are tried again from the queue.

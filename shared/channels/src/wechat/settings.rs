@@ -23,7 +23,8 @@ impl settings::Settings for Settings {
 1. token and encoding_aes_key sign and seal what WeChat posts, and are checked here; app_secret is
    what we send with (a passive account sends nothing by itself).
 2. token, encoding_aes_key: choose new ones, do 4, enter them under 基础信息 > 域名与消息推送配置 >
-   消息推送 and save (WeChat checks the URL with the new token at once), do 5.
+   消息推送 and save (WeChat checks the URL with the new token at once). Messages sealed with the
+   old key may still come: do 5 some minutes later.
 3. app_secret: 基础信息 > 开发密钥 > AppSecret > 重置. There is one at a time, and the old one ends
    at once. Replies meanwhile are tried again from the queue; do 4 and 5 without a pause.
 4. hoopoe keys add wechat --bot <bot> < settings.json    (all fields, not the new ones alone)

@@ -24,9 +24,9 @@ impl settings::Settings for Settings {
    we send with.
 2. token, encoding_aes_key: press 随机获取 for both under 接收消息 > 设置API接收, do 4 with them,
    press 保存 (WeCom checks the URL with them at once), do 5.
-3. secret: reset it on the application's page under Secret. There is one at a time, so take it that
-   the old one ends at once. Replies meanwhile are tried again from the queue; do 4 and 5 without a
-   pause.
+3. secret: the application's page > Secret > 查看 > 重新获取. There is one at a time, so take it
+   that the old one ends at once. Replies meanwhile are tried again from the queue; do 4 and 5
+   without a pause.
 4. hoopoe keys add wecom --bot <bot> < settings.json    (all fields, not the new ones alone)
 5. hoopoe keys rotate wecom --bot <bot>    (tests the new version, then puts it in force)
 ";

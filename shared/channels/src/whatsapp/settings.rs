@@ -25,8 +25,8 @@ impl settings::Settings for Settings {
 2. access_token: several may be valid at once. Generate one for another system user (Business
    settings > System users), do 5 and 6, then revoke that of the first.
 3. verify_token: invent one, do 5, enter it under Configuration and press Verify and save, do 6.
-4. app_secret: App settings > Basic > App secret > Reset. Meta signs with the new one at once, and
-   posts again what is refused meanwhile; do 5 and 6 without a pause.
+4. app_secret: App settings > Basic > App secret > Reset. Take it that Meta signs with the new one
+   at once; it posts again what is refused meanwhile; do 5 and 6 without a pause.
 5. hoopoe keys add whatsapp --bot <bot> < settings.json    (all fields, not the new ones alone)
 6. hoopoe keys rotate whatsapp --bot <bot>    (tests the new version, then puts it in force)
 ";

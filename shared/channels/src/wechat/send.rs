@@ -120,15 +120,13 @@ impl Sender for Wechat {
 
     fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
         let answer = Answer::read(status, body)?;
-        let hint = match answer.errcode {
-            0 => "",
+        let bad = |hint| Err(answer.refused_because(hint, Retry::BadCredential));
+        match answer.errcode {
+            0 => {}
             // 40001 here is "获取 access_token 时 AppSecret 错误", other than in the answer to a send.
-            40001 | 40125 => "the AppSecret is not the account's",
-            40243 => "the AppSecret is frozen (开发密钥 > 解冻)",
+            40001 | 40125 => return bad("the AppSecret is not the account's"),
+            40243 => return bad("the AppSecret is frozen (开发密钥 > 解冻)"),
             _ => return Err(answer.refused_for_good_or_later()),
-        };
-        if !hint.is_empty() {
-            return Err(answer.refused_because(hint, Retry::BadCredential));
         }
         let token = AccessToken::of(answer.access_token, answer.expires_in);
         token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))

@@ -12,7 +12,7 @@ use hoopoe_telemetry::count;
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
-use crate::{Intake, Taken, answer};
+use crate::{AllowedNetworks, Intake, OutsideError, Taken, answer};
 
 /// The most messages taken in from one request: WhatsApp posts many at once after an outage, other platforms a few.
 const MAX_MESSAGES: usize = 128;
@@ -73,10 +73,12 @@ pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
 ) -> Result<(), Error> {
     hoopoe_telemetry::init();
     let environment = Environment;
+    // As text: what `main` returns is printed as `Debug` has it, and whoever wrote the list is to read the sentence.
+    let networks = AllowedNetworks::from_environment(environment).map_err(|error| error.to_string())?;
     let config = client::config(environment)?;
     let keyring = Keyring::new(Place::new(environment, &config)?, W::CHANNEL, Purpose::Webhook);
     let intake = Intake::new(W::CHANNEL, environment, &config)?;
-    let handler = Arc::new(Handler { keyring, intake, extension: extend(environment, &config)? });
+    let handler = Arc::new(Handler { networks, keyring, intake, extension: extend(environment, &config)? });
     lambda_http::run(service_fn(move |request: Request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Error>(handler.handle(&request).await) }
@@ -85,6 +87,7 @@ pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
 }
 
 struct Handler<W: Webhook, E> {
+    networks: AllowedNetworks,
     keyring: Keyring<W::Keys>,
     intake: Intake,
     extension: E,
@@ -99,6 +102,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
     }
 
     async fn receive(&self, request: &Request) -> Result<Response<Body>, Fault> {
+        self.networks.check(request)?;
         let body: &[u8] = request.body();
         if body.len() > W::MAX_BODY {
             return Err(Fault::TooLarge);
@@ -165,6 +169,8 @@ fn bot(channel: &str, path: &str) -> Option<BotId> {
 /// Why a request is not answered with an acknowledgement.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     #[error("the body is larger than this channel's platform sends")]
     TooLarge,
     #[error("there are more than {MAX_MESSAGES} messages in one request")]
@@ -186,6 +192,7 @@ impl Fault {
     /// wrong inside.
     fn answer(&self, channel: &'static str) -> Response<Body> {
         let (status, kind, message) = match self {
+            Self::Outside(_) => (StatusCode::FORBIDDEN, "network", "requests are not taken from here".to_owned()),
             Self::TooLarge | Self::TooMany => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
             Self::NoSuchUrl => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
             Self::Refused(refusal) => (refusal.status(), refusal.kind(), refusal.to_string()),
@@ -243,5 +250,15 @@ mod tests {
         let response = fault.answer("telegram");
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(!String::from_utf8_lossy(response.body()).contains("arn"));
+    }
+
+    #[test]
+    fn a_caller_from_another_network_learns_no_more_than_that() {
+        let fault = Fault::Outside(OutsideError(Some([203, 0, 113, 7].into())));
+        assert_eq!(fault.to_string(), "the request comes from 203.0.113.7, which is not in ALLOWED_NETWORKS");
+        let response = fault.answer("telegram");
+        assert_eq!(response.status(), StatusCode::FORBIDDEN);
+        let body = String::from_utf8_lossy(response.body());
+        assert_eq!(body, r#"{"error":"network","message":"requests are not taken from here"}"#);
     }
 }

@@ -22,7 +22,7 @@ const WEBHOOKS: [(&str, &str); 13] = [
     ("Webchat", "webchat"),
 ];
 
-const RULES: [fn(&Template) -> Vec<String>; 8] = [
+const RULES: [fn(&Template) -> Vec<String>; 9] = [
     queues_hide_messages_long_enough,
     queues_have_dead_letters,
     mappings_report_partial_failures,
@@ -31,6 +31,7 @@ const RULES: [fn(&Template) -> Vec<String>; 8] = [
     tables_expire_and_can_be_restored,
     secrets_are_decrypted_by_whom_they_belong_to,
     logs_end_and_belong_to_one_function,
+    networks_reach_their_own_function,
 ];
 
 #[test]
@@ -132,6 +133,32 @@ fn a_log_that_is_kept_for_ever_or_shared_is_found() {
     broken(logs_end_and_belong_to_one_function, |template| {
         let other = template.statement("WecomRole", "Log")["Resource"].clone();
         template.statement("TelegramRole", "Log")["Resource"] = other;
+    });
+}
+
+#[test]
+fn a_list_of_networks_that_reaches_no_function_or_another_one_is_found() {
+    let rule = networks_reach_their_own_function;
+    broken(rule, |template| {
+        template.variables("TelegramFunction").remove("ALLOWED_NETWORKS");
+    });
+    broken(rule, |template| {
+        let other = template.variables("WecomFunction")["ALLOWED_NETWORKS"].clone();
+        template.variables("WechatFunction").insert("ALLOWED_NETWORKS".into(), other);
+    });
+    broken(rule, |template| {
+        template.variables("SlackFunction").insert("ALLOWED_NETWORKS".into(), "192.0.2.0/24".into());
+    });
+    broken(rule, |template| template.0["Parameters"]["TeamsNetworks"]["Default"] = "192.0.2.0/24".into());
+    broken(rule, |template| {
+        template.0["Parameters"]["FeishuNetworks"]
+            .as_mapping_mut()
+            .expect("the parameter is there")
+            .remove("AllowedPattern");
+    });
+    broken(rule, |template| template.0["Parameters"]["FeishuNetworks"]["Description"] = "Feishu's networks".into());
+    broken(rule, |template| {
+        template.0["Parameters"].as_mapping_mut().expect("parameters").remove("MessengerNetworks");
     });
 }
 
@@ -326,6 +353,26 @@ fn logs_end_and_belong_to_one_function(template: &Template) -> Vec<String> {
             {
                 faults.push(format!("{function} may write to logs other than {logs}"));
             }
+        }
+    }
+    faults
+}
+
+fn networks_reach_their_own_function(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    let parameters = template.0["Parameters"].as_mapping().expect("the template has parameters");
+    for (function, properties) in template.of_type("AWS::Serverless::Function") {
+        let parameter = format!("{}Networks", function.trim_end_matches("Function"));
+        let list = properties["Environment"]["Variables"].get("ALLOWED_NETWORKS");
+        match (parameters.get(&parameter), list) {
+            (None, None) => {}
+            (Some(about), Some(list)) if target(list) == parameter => {
+                let described = about["Description"].as_str().is_some_and(|text| text.contains("https://"));
+                if about["Default"] != "any" || about.get("AllowedPattern").is_none() || !described {
+                    faults.push(format!("{parameter} is not any by default, checked, and described with its source"));
+                }
+            }
+            _ => faults.push(format!("{parameter} and the ALLOWED_NETWORKS of {function} do not go together")),
         }
     }
     faults

@@ -44,6 +44,7 @@ VARIABLES = {
     "SESSION_TTL_SECONDS": "1800",
     "TOKENS_TABLE": "tokens",
     "TRANSCRIPTS_TABLE": "transcripts",
+    "USAGE_TABLE": "usage",
 }
 PATIENCE = 10
 

@@ -9,6 +9,7 @@
 //! | [`audit`] | [`Audit`]: who moved which key, when and from where |
 //! | [`operator`] | [`Operator`]: the operator's own credential, of which only a hash is kept |
 //! | [`tokens`] | [`Tokens`]: access tokens of platforms, fetched by one function and shared by all |
+//! | [`quota`] | [`Quotas`]: how often a key may be used, in a second and in a day, whichever function uses it |
 //! | `envelope` | encrypting and decrypting under KMS |
 //!
 //! In the Keys table the item `<channel>/<bot>/<purpose>`, `version` holds one ciphertext and its [`State`]. The KMS
@@ -20,6 +21,7 @@ mod envelope;
 pub mod keyring;
 pub mod lifecycle;
 pub mod operator;
+pub mod quota;
 pub mod tokens;
 pub mod uses;
 pub mod vault;
@@ -36,6 +38,7 @@ pub use audit::{Actor, Audit, Entry};
 pub use keyring::{Keyring, Live, Place, Secret};
 pub use lifecycle::{History, IllegalMove, Move, State, Version};
 pub use operator::Operator;
+pub use quota::{Quota, QuotaError, Quotas, Turn};
 pub use tokens::{TokenError, Tokens};
 pub use uses::{Use, Uses};
 pub use vault::{Stored, Vault};

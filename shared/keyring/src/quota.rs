@@ -1,0 +1,415 @@
+//! Quotas: how many calls a key may make in a second and in a day, whichever of the running functions make them.
+//!
+//! The Usage table holds for each key, `<channel>/<bot>/<purpose>`, the items
+//!
+//! - `rate`: `next_at`, the time of the first slot that nobody has reserved, in microseconds since the epoch;
+//! - `day#YYYY-MM-DD` (UTC): `used`, the units of the day's budget that functions have taken;
+//!
+//! both with `expires_at`.
+//!
+//! # Rate
+//!
+//! A key of `r` calls a second has slots that are `1/r` seconds apart, and each call needs one. This is the virtual
+//! scheduling of the generic cell rate algorithm (ITU-T I.371), with `next_at` as its theoretical arrival time. A function
+//! reserves as many slots as it has callers and had in the last second by one conditional update, and a second one where
+//! the first guessed wrong whether the key was idle; then it hands them out from memory. A slot may be used from its time
+//! on, for one second. After silence the schedule begins half a second in the past, so that a few calls that come together
+//! go at once.
+//!
+//! **Bound.** In any window of `W` seconds at most `r · (W + 1 + 2ε) + 1` calls go, where no function's clock is more than
+//! `ε` seconds wrong, however many functions there are: `next_at` never goes back, so no two slots are nearer than `1/r`
+//! seconds; and the calls of a window use slots from at most `1 + ε` seconds before it to `ε` seconds after it. In the long
+//! run it is `r` a second: what a burst gains is what the silence before it lost. A call is counted when it gets its
+//! [`Turn::Now`]; what a function does before its request leaves is not seen here.
+//!
+//! **Cost.** A call after silence costs one write. A function that is busy alone pays a write for about as many calls as it
+//! makes in a second. A function that is told to wait longer than it can pays the write that told it, and none until the
+//! time it was told.
+//!
+//! # Budget of a day
+//!
+//! Calls take units from `used`, which never exceeds the budget: a function takes ahead for the callers it has, at most a
+//! hundredth of the budget. What it took and does not use when it ends is lost for the day. A call counts for the day in
+//! which it asked.
+//!
+//! # Failures
+//!
+//! When DynamoDB does not answer, no call is let go: a limit that fails open is none, and who sends needs DynamoDB for the
+//! record of it anyway. An update that is repeated because its answer was lost wastes slots or units, and never adds any.
+
+mod day;
+mod rate;
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_types::SdkConfig;
+use serde::{Deserialize, Serialize};
+
+use day::Day;
+use rate::{Ask, Guess, Micros, Rate};
+
+/// How many keys are kept in mind; one function serves few bots. What was reserved for a key that is forgotten is lost.
+const MAX_KEYS: usize = 256;
+
+/// How often a conditional update is tried before the caller is told to come again. Others interfere with few of them.
+const TRIES: u32 = 5;
+
+/// How long an item stays that nobody touches.
+const KEPT: u64 = 2 * 24 * 3600;
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Calls a second.
+    pub per_second: NonZeroU32,
+    /// Units a day (UTC), or any number. A unit is what the caller says: a call, a token, a millionth of a currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<u64>,
+}
+
+impl Quota {
+    /// The tiers by name: `trial` (1 call a second, 1,000 units a day), `standard` (10 a second) and `high` (50 a second).
+    pub const TIERS: [(&str, Self); 3] = [
+        ("trial", Self { per_second: NonZeroU32::MIN, per_day: Some(1000) }),
+        ("standard", Self::STANDARD),
+        ("high", Self { per_second: NonZeroU32::new(50).expect("not zero"), per_day: None }),
+    ];
+
+    const STANDARD: Self = Self { per_second: NonZeroU32::new(10).expect("not zero"), per_day: None };
+
+    /// The tier of this name.
+    #[must_use]
+    pub fn tier(name: &str) -> Option<Self> {
+        Self::TIERS.into_iter().find_map(|(tier, quota)| (tier == name).then_some(quota))
+    }
+
+    /// The time between two slots, rounded up: never more calls than said.
+    const fn step(self) -> Micros {
+        1_000_000_u64.div_ceil(self.per_second.get() as u64)
+    }
+}
+
+/// The tier `standard`.
+impl Default for Quota {
+    fn default() -> Self {
+        Self::STANDARD
+    }
+}
+
+/// When a call may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Turn {
+    /// Now.
+    Now,
+    /// Not before so much time has gone by, and then it must ask again. It has used nothing.
+    After(Duration),
+}
+
+/// Why nothing can be said about a call, so that it must not go.
+#[derive(Debug, thiserror::Error)]
+pub enum QuotaError {
+    /// The call is larger than the budget of a whole day.
+    #[error("a call of {units} units can never go: the key has {per_day} a day")]
+    Never {
+        /// What the call takes.
+        units: u64,
+        /// The budget.
+        per_day: u64,
+    },
+    /// The item is not one of these.
+    #[error("the usage of a key is of an unknown shape")]
+    Shape,
+    /// DynamoDB did not do what was asked.
+    #[error("{operation} failed: {cause}")]
+    Call {
+        /// What was being done.
+        operation: &'static str,
+        /// The service's code and words.
+        cause: String,
+    },
+}
+
+/// The Usage table, and what this function has reserved in it.
+#[derive(Debug)]
+pub struct Quotas {
+    dynamodb: Client,
+    table: String,
+    keys: Mutex<HashMap<String, Arc<Key>>>,
+}
+
+#[derive(Debug, Default)]
+struct Key {
+    /// Callers that have no slot yet.
+    waiting: AtomicUsize,
+    /// The lock is held while slots or units are reserved: callers that come together cause one call.
+    local: tokio::sync::Mutex<Local>,
+}
+
+#[derive(Debug, Default)]
+struct Local {
+    rate: Rate,
+    day: Day,
+}
+
+/// One of a key's waiting callers, for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+
+    /// How many there are, with this one.
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Quotas {
+    /// The table of this name.
+    #[must_use]
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { dynamodb: Client::new(config), table, keys: Mutex::default() }
+    }
+
+    /// Waits up to `patience` for the turn of a call of so many units.
+    ///
+    /// A caller whose turn comes later than that has used nothing: its slot was not reserved, and its units go to the next
+    /// caller here.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer, or the call is too large for any day; it must not go then.
+    pub async fn take(&self, key: &str, quota: Quota, units: u64, patience: Duration) -> Result<Turn, QuotaError> {
+        let until = now() + micros(patience);
+        let entry = self.entry(key);
+        let mut paid = false;
+        loop {
+            let slot = {
+                let waiting = Waiting::new(&entry.waiting);
+                let mut local = entry.local.lock().await;
+                if let Some(per_day) = quota.per_day
+                    && !paid
+                {
+                    match self.pay(key, &mut local.day, per_day, units, &waiting).await? {
+                        Turn::Now => paid = true,
+                        later @ Turn::After(_) => return Ok(later),
+                    }
+                }
+                let slot = self.reserve(key, &mut local.rate, quota, until, &waiting).await;
+                if paid && !matches!(slot, Ok(Ok(_))) {
+                    local.day.give_back(now(), units);
+                }
+                match slot? {
+                    Ok(slot) => slot,
+                    Err(later) => return Ok(Turn::After(span(later, now()))),
+                }
+            };
+            // The lock is free again: others take their slots meanwhile.
+            tokio::time::sleep(span(slot, now())).await;
+            if rate::is_usable(slot, now()) {
+                return Ok(Turn::Now);
+            }
+        }
+    }
+
+    fn entry(&self, key: &str) -> Arc<Key> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = keys.get(key) {
+            return Arc::clone(entry);
+        }
+        if keys.len() >= MAX_KEYS {
+            keys.retain(|_, entry| Arc::strong_count(entry) > 1);
+        }
+        Arc::clone(keys.entry(key.to_owned()).or_default())
+    }
+
+    /// A slot that comes by `until`, or the time of a later one, which is not reserved.
+    async fn reserve(
+        &self,
+        key: &str,
+        rate: &mut Rate,
+        quota: Quota,
+        until: Micros,
+        waiting: &Waiting<'_>,
+    ) -> Result<Result<Micros, Micros>, QuotaError> {
+        for _ in 0..TRIES {
+            let now = now();
+            match rate.take(now, until.max(now)) {
+                rate::Found::Slot(slot) => return Ok(Ok(slot)),
+                rate::Found::Later(slot) => return Ok(Err(slot)),
+                rate::Found::Nothing => {}
+            }
+            let ask = match rate.ask(quota, now, until.max(now), waiting.count()) {
+                Ok(ask) => ask,
+                Err(later) => return Ok(Err(later)),
+            };
+            match self.update(self.slots(key, &ask), "next_at").await? {
+                Ok(next_at) => rate.granted(&ask, next_at),
+                Err(next_at) => rate.refused(next_at),
+            }
+        }
+        let now = now();
+        Ok(match rate.take(now, until.max(now)) {
+            rate::Found::Slot(slot) => Ok(slot),
+            rate::Found::Later(_) | rate::Found::Nothing => Err(now + rate::LIFE),
+        })
+    }
+
+    fn slots(&self, key: &str, ask: &Ask) -> UpdateItemFluentBuilder {
+        let update = self.item(key, "rate".to_owned()).expression_attribute_names("#value", "next_at");
+        let update = update.expression_attribute_values(":floor", number(ask.floor));
+        match ask.guess {
+            Guess::Idle => update
+                .update_expression("SET #value = :next, #expires = :expires")
+                .condition_expression("attribute_not_exists(#value) OR #value <= :floor")
+                .expression_attribute_values(":next", number(ask.floor + ask.span)),
+            Guess::Busy => update
+                .update_expression("SET #value = #value + :span, #expires = :expires")
+                .condition_expression("#value > :floor AND #value <= :last")
+                .expression_attribute_values(":span", number(ask.span))
+                .expression_attribute_values(":last", number(ask.last)),
+        }
+    }
+
+    /// Takes a call's units from the budget of the day, or says how long the day lasts.
+    async fn pay(
+        &self,
+        key: &str,
+        day: &mut Day,
+        per_day: u64,
+        units: u64,
+        waiting: &Waiting<'_>,
+    ) -> Result<Turn, QuotaError> {
+        if units > per_day {
+            return Err(QuotaError::Never { units, per_day });
+        }
+        for _ in 0..TRIES {
+            let now = now();
+            match day.take(now, per_day, units, waiting.count()) {
+                day::Found::Units => return Ok(Turn::Now),
+                day::Found::Exhausted { until } => return Ok(Turn::After(span(until, now))),
+                day::Found::Ask { day: date, units, last } => {
+                    let update = self
+                        .item(key, name(date))
+                        .update_expression("SET #expires = :expires ADD #value :units")
+                        .condition_expression("attribute_not_exists(#value) OR #value <= :last")
+                        .expression_attribute_names("#value", "used")
+                        .expression_attribute_values(":units", number(units))
+                        .expression_attribute_values(":last", number(last));
+                    match self.update(update, "used").await? {
+                        Ok(used) => day.granted(date, units, used),
+                        Err(used) => day.refused(date, used),
+                    }
+                }
+            }
+        }
+        Ok(match day.take(now(), per_day, units, waiting.count()) {
+            day::Found::Units => Turn::Now,
+            day::Found::Ask { .. } | day::Found::Exhausted { .. } => Turn::After(Duration::from_micros(rate::LIFE)),
+        })
+    }
+
+    fn item(&self, key: &str, name: String) -> UpdateItemFluentBuilder {
+        self.dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("key", AttributeValue::S(key.to_owned()))
+            .key("name", AttributeValue::S(name))
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_values(":expires", number(now() / 1_000_000 + KEPT))
+            .return_values(ReturnValue::UpdatedNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    /// The value after the update, or, where the condition did not hold, as it is.
+    async fn update(&self, update: UpdateItemFluentBuilder, value: &str) -> Result<Result<u64, u64>, QuotaError> {
+        let read = |item: &HashMap<String, AttributeValue>| {
+            item.get(value).map_or(Ok(0), |value| {
+                value.as_n().ok().and_then(|number| number.parse().ok()).ok_or(QuotaError::Shape)
+            })
+        };
+        match update.send().await {
+            Ok(output) => Ok(Ok(read(&output.attributes.unwrap_or_default())?)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Err(failed.item().map_or(Ok(0), read)?))
+                }
+                _ => Err(QuotaError::Call { operation: "reserving calls", cause: hoopoe_aws::cause(&error) }),
+            },
+        }
+    }
+}
+
+fn now() -> Micros {
+    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn micros(duration: Duration) -> Micros {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 4)
+}
+
+/// How long it is until `later`.
+fn span(later: Micros, now: Micros) -> Duration {
+    Duration::from_micros(later.saturating_sub(now))
+}
+
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The name of a day's item, from days since the epoch.
+fn name(day: u64) -> String {
+    let date = i64::try_from(day)
+        .ok()
+        .and_then(|day| time::OffsetDateTime::from_unix_timestamp(day.checked_mul(24 * 3600)?).ok())
+        .expect("the clock says a year of four digits");
+    format!("day#{}", date.date())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_stored_as_plain_numbers() {
+        let json = |quota: Quota| serde_json::to_string(&quota).expect("json");
+        assert_eq!(json(Quota::default()), r#"{"per_second":10}"#);
+        assert_eq!(json(Quota::tier("trial").expect("a tier")), r#"{"per_second":1,"per_day":1000}"#);
+        for (_, quota) in Quota::TIERS {
+            assert_eq!(serde_json::from_str::<Quota>(&json(quota)).expect("our own"), quota);
+        }
+        assert!(serde_json::from_str::<Quota>(r#"{"per_second":0}"#).is_err());
+        assert_eq!(Quota::tier("none"), None);
+    }
+
+    #[test]
+    fn slots_are_never_nearer_than_the_quota_says() {
+        for per_second in [1, 3, 7, 10, 50, 999_999, 1_000_000, u32::MAX] {
+            let quota = Quota { per_second: NonZeroU32::new(per_second).expect("not zero"), per_day: None };
+            assert!(quota.step() >= 1 && quota.step() * u64::from(per_second) >= 1_000_000);
+        }
+    }
+
+    #[test]
+    fn a_day_is_named_by_its_date() {
+        assert_eq!(name(0), "day#1970-01-01");
+        assert_eq!(name(20_782), "day#2026-11-25");
+    }
+}

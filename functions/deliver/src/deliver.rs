@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hoopoe_aws::{Environment, SdkConfig};
 use hoopoe_channels::{Retry, with_platform};
-use hoopoe_keyring::{Place, Tokens};
+use hoopoe_keyring::{Place, Quotas, Tokens};
 use hoopoe_message::{Channel, Reply, Timestamp, wire};
-use hoopoe_queue::consumer::Buried;
+use hoopoe_queue::consumer::{Buried, PutOff};
 use hoopoe_queue::{Batch, BatchResponse, Consumer, Record};
 use hoopoe_store::sends::{Attempt, Settled, by_conversation};
 use hoopoe_store::{Begin, Sends, StoreError, Transcripts};
@@ -33,6 +33,13 @@ const MAX_PAUSE: Duration = Duration::from_secs(900);
 
 /// The pause before a further attempt where the platform refuses the bot's secret: with all attempts, five minutes.
 const BAD_CREDENTIAL_PAUSE: Duration = Duration::from_secs(60);
+
+/// A reply that waits for its bot's quota looks again after this at the latest: the quota may be a larger one by then.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// A reply that has waited for its bot's quota for so long is given up: whoever asked has gone. It is less than the queue's
+/// retention of four days, so that none is dropped without a word.
+const MAX_WAIT: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Everything that sending takes.
 pub(crate) struct Deliver {
@@ -66,6 +73,7 @@ impl Deliver {
             .user_agent("hoopoe")
             .build()?;
         let tokens = Tokens::new(config, environment.required("TOKENS_TABLE")?, environment.required("KMS_KEY")?);
+        let quotas = Quotas::new(config, environment.required("USAGE_TABLE")?);
         let transcripts = Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?);
         let gap = Duration::from_millis(environment.parsed("ORDER_GAP_MILLISECONDS")?);
         Ok(Self {
@@ -76,7 +84,7 @@ impl Deliver {
             ),
             sends: Sends::new(config, environment.required("SENDS_TABLE")?, gap),
             keys: Place::new(environment, config)?,
-            means: Means { http, tokens: Arc::new(tokens), transcripts },
+            means: Means { http, tokens: Arc::new(tokens), quotas: Arc::new(quotas), transcripts },
             platforms: Mutex::default(),
         })
     }
@@ -118,17 +126,18 @@ impl Deliver {
 
     /// Sends the replies of one conversation and returns the records that stay in the queue.
     async fn converse(&self, replies: Vec<(Reply, Record)>, deadline: Timestamp) -> Vec<Record> {
-        let mut kept = Vec::new();
+        let (mut kept, mut wait) = (Vec::new(), None);
         for (reply, record) in replies {
             // Once one must wait, so must those after it: they are begun again with the next batch.
-            let verdict = if kept.is_empty() {
-                self.deliver(&reply, &record, deadline).await
-            } else {
-                Verdict::Again(Duration::from_secs(1))
+            let verdict = match wait {
+                None => self.deliver(&reply, &record, deadline).await,
+                Some(pause) => Verdict::Again(pause),
             };
             if let Verdict::Again(pause) = verdict {
-                self.outbound.postpone(&record, pause).await;
-                kept.push(record);
+                wait = Some(pause);
+                if self.outbound.put_off(&record, pause).await == PutOff::Kept {
+                    kept.push(record);
+                }
             }
         }
         kept
@@ -163,6 +172,7 @@ impl Deliver {
                 self.give_up(reply, record, &attempt, &reason).await
             }
             End::Refused { reason, retry } => self.postpone(reply, &attempt, &reason, retry).await,
+            End::Throttled { pause } => self.throttle(reply, record, attempt, pause).await,
             End::Unknown { reason, again: true } if attempt.attempt < MAX_ATTEMPTS => {
                 self.postpone(reply, &attempt, &reason, Retry::Backoff).await
             }
@@ -210,6 +220,27 @@ impl Deliver {
         count("Retries", 1, ("Channel", reply.conversation.channel.as_str()));
         if let Err(error) = self.sends.postpone(reply, attempt, pause, Timestamp::now()).await {
             tracing::error!(reply = %reply.id, %error, "a refused send cannot be recorded");
+        }
+        Verdict::Again(pause)
+    }
+
+    /// The bot's quota is used up: the reply waits in the queue, and that was no attempt.
+    async fn throttle(&self, reply: &Reply, record: &Record, mut attempt: Attempt, pause: Duration) -> Verdict {
+        let (now, channel) = (Timestamp::now(), reply.conversation.channel.as_str());
+        let waited = now.since(reply.created_at);
+        if waited > MAX_WAIT {
+            return self.give_up(reply, record, &attempt, "it waited three days for the bot's quota").await;
+        }
+        count("Throttled", 1, ("Channel", channel));
+        // Many wait for the same moment. Up to as long again as it has waited spreads them out, and lets each look a
+        // number of times that grows with the logarithm of its wait only.
+        let spread = u64::try_from(waited.min(MAX_PAUSE).as_millis()).expect("15 minutes fit");
+        let pause = pause.max(Duration::from_secs(1)) + Duration::from_millis(fastrand::u64(0..=spread));
+        let pause = pause.min(LOOK_AGAIN);
+        tracing::info!(reply = %reply.id, ?pause, "a send waits for its bot's quota");
+        attempt.attempt = attempt.attempt.saturating_sub(1);
+        if let Err(error) = self.sends.postpone(reply, &attempt, pause, now).await {
+            tracing::error!(reply = %reply.id, %error, "a send that waits cannot be recorded");
         }
         Verdict::Again(pause)
     }

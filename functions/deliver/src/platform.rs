@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hoopoe_channels::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
-use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, TokenError, Tokens};
+use hoopoe_keyring::{KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, TokenError, Tokens, Turn};
 use hoopoe_message::{BotId, Reply, Timestamp};
 use hoopoe_store::Transcripts;
 use hoopoe_telemetry::count;
@@ -17,6 +17,12 @@ use secrecy::SecretString;
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 pub(crate) const ANSWER: Duration = Duration::from_secs(8);
 
+/// How long a request waits for its turn; where that comes later, the reply goes back to the queue.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request about which the table of quotas says nothing is held back for so long.
+const UNKNOWN_TURN: Duration = Duration::from_secs(5);
+
 /// The most of an answer that is read; platforms answer a send with a few hundred bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -25,6 +31,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 pub(crate) struct Means {
     pub(crate) http: Client,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) transcripts: Transcripts,
 }
 
@@ -40,6 +47,8 @@ pub(crate) enum End {
     Sent,
     /// The platform did not take a part.
     Refused { reason: String, retry: Retry },
+    /// A part was not begun: its turn within the bot's quota comes after so long, or too late for this function.
+    Throttled { pause: Duration },
     /// The platform did not answer: it may have taken the part. `again` where it drops a second one itself.
     Unknown { reason: String, again: bool },
 }
@@ -80,7 +89,7 @@ impl<S: Sender> Api<S> {
         let mut tried = Vec::new();
         let mut secret = live.current();
         loop {
-            let ended = self.send_as(&secret.keys, reply, start, sent).await;
+            let ended = self.send_as(&secret.keys, live.quota(), reply, start, sent).await;
             let refused = matches!(ended, Err(End::Refused { retry: Retry::BadCredential, .. }));
             if refused || ended.is_ok() {
                 self.keyring.used(bot, &live, secret.version, ended.is_ok()).await;
@@ -101,7 +110,14 @@ impl<S: Sender> Api<S> {
         }
     }
 
-    async fn send_as(&self, keys: &S::Keys, reply: &Reply, start: Start, sent: &mut usize) -> Result<(), End> {
+    async fn send_as(
+        &self,
+        keys: &S::Keys,
+        quota: Quota,
+        reply: &Reply,
+        start: Start,
+        sent: &mut usize,
+    ) -> Result<(), End> {
         let bot = &reply.conversation.bot;
         if S::is_passive(keys) {
             return leave(&self.means.transcripts, reply).await;
@@ -117,17 +133,18 @@ impl<S: Sender> Api<S> {
                 let reason = "the function's time is over; the rest follows".to_owned();
                 return Err(End::Refused { reason, retry: Retry::After(Duration::from_secs(1)) });
             }
-            self.send_part(keys, bot, part).await?;
+            let sending = Sending { bot, quota, deadline: start.deadline, again: part.idempotent };
+            self.send_part(keys, sending, part).await?;
             *sent += 1;
         }
         Ok(())
     }
 
-    async fn send_part(&self, keys: &S::Keys, bot: &BotId, part: Part) -> Result<(), End> {
-        let Part { request, fallback, idempotent } = part;
-        let ended = match self.request(keys, bot, request, idempotent).await {
+    async fn send_part(&self, keys: &S::Keys, sending: Sending<'_>, part: Part) -> Result<(), End> {
+        let Part { request, fallback, idempotent: _ } = part;
+        let ended = match self.request(keys, sending, request).await {
             Err(End::Refused { retry: Retry::Fallback, reason }) => match fallback {
-                Some(fallback) => self.request(keys, bot, fallback, false).await,
+                Some(fallback) => self.request(keys, Sending { again: false, ..sending }, fallback).await,
                 None => Err(End::Refused { reason, retry: Retry::Never }),
             },
             ended => ended,
@@ -139,26 +156,50 @@ impl<S: Sender> Api<S> {
     }
 
     /// Sends a request, and once more with a new access token where the platform does not accept the one it came with.
-    async fn request(&self, keys: &S::Keys, bot: &BotId, request: ApiRequest, again: bool) -> Result<(), End> {
+    async fn request(&self, keys: &S::Keys, sending: Sending<'_>, request: ApiRequest) -> Result<(), End> {
         if !request.needs_token() {
-            return self.attempt(request, None, again).await;
+            return self.attempt(sending, request, None).await;
         }
+        let bot = sending.bot;
         let token = self.token(keys, bot).await?;
-        let ended = self.attempt(request.clone(), Some(&token), again).await;
+        let ended = self.attempt(sending, request.clone(), Some(&token)).await;
         let Err(End::Refused { retry: Retry::NewToken, .. }) = ended else { return ended };
         self.means.tokens.reject(S::CHANNEL, bot).await.map_err(|error| refused(&error, Retry::Backoff))?;
         let token = self.token(keys, bot).await?;
-        self.attempt(request, Some(&token), again).await.map_err(|end| match end {
+        self.attempt(sending, request, Some(&token)).await.map_err(|end| match end {
             End::Refused { reason, retry: Retry::NewToken } => End::Refused { reason, retry: Retry::Backoff },
             other => other,
         })
     }
 
-    async fn attempt(&self, request: ApiRequest, token: Option<&SecretString>, again: bool) -> Result<(), End> {
-        let answer = self.call(request, token, again).await?;
+    async fn attempt(
+        &self,
+        sending: Sending<'_>,
+        request: ApiRequest,
+        token: Option<&SecretString>,
+    ) -> Result<(), End> {
+        self.turn(sending).await?;
+        let answer = self.call(request, token, sending.again).await?;
         match S::outcome(answer.status, &answer.headers, &answer.body) {
             Outcome::Sent => Ok(()),
             Outcome::Refused { reason, retry } => Err(End::Refused { reason, retry }),
+        }
+    }
+
+    /// Waits for the turn of one request within the bot's quota.
+    async fn turn(&self, sending: Sending<'_>) -> Result<(), End> {
+        let left = || sending.deadline.since(Timestamp::now()).checked_sub(ANSWER);
+        let over = End::Throttled { pause: Duration::from_secs(1) };
+        let Some(patience) = left() else { return Err(over) };
+        let key = KeyName { channel: S::CHANNEL, bot: sending.bot.clone(), purpose: Purpose::Send };
+        match self.means.quotas.take(&key, sending.quota, 1, patience.min(PATIENCE)).await {
+            // The table may have taken its time.
+            Ok(Turn::Now) => left().map(drop).ok_or(over),
+            Ok(Turn::After(pause)) => Err(End::Throttled { pause }),
+            Err(error) => {
+                tracing::error!(%error, channel = %S::CHANNEL, "whether a send is within its quota is unknown");
+                Err(End::Throttled { pause: UNKNOWN_TURN })
+            }
         }
     }
 
@@ -239,6 +280,15 @@ impl Platform for Webchat {
 /// Leaves a reply for a webhook function to fetch. An entry has its place: written twice, it is there once.
 async fn leave(transcripts: &Transcripts, reply: &Reply) -> Result<(), End> {
     transcripts.put_reply(reply, Timestamp::now()).await.map_err(|error| refused(&error, Retry::Backoff))
+}
+
+/// What the requests of one part have in common.
+#[derive(Clone, Copy)]
+struct Sending<'a> {
+    bot: &'a BotId,
+    deadline: Timestamp,
+    /// Whether the platform drops a second one itself.
+    again: bool,
 }
 
 struct Answer {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
 use hoopoe_aws::{Environment, EnvironmentError};
 use hoopoe_message::{BotId, Channel, Timestamp};
@@ -15,7 +14,7 @@ use crate::envelope;
 use crate::lifecycle::History;
 use crate::uses::{Tally, Uses};
 use crate::vault::{self, Item};
-use crate::{KeyName, KeyringError, Purpose};
+use crate::{KeyName, KeyringError, Purpose, Quota, number, read_number, text};
 
 /// After a request that no version verifies, the table is asked again for new ones, but not more often than this: whoever
 /// forges requests causes no more reads.
@@ -67,24 +66,34 @@ pub struct Secret<K> {
 
 /// The versions of a secret that are live: one, or two and in haste three while a rotation is on.
 #[derive(Debug)]
-pub struct Live<K>(Vec<Arc<Secret<K>>>);
+pub struct Live<K> {
+    /// The one in force first.
+    secrets: Vec<Arc<Secret<K>>>,
+    quota: Quota,
+}
 
 impl<K> Live<K> {
     /// The version in force.
     #[must_use]
     pub fn current(&self) -> &Secret<K> {
-        self.0.first().expect("a secret without a version in force is not given out")
+        self.secrets.first().expect("a secret without a version in force is not given out")
     }
 
     /// All of them, in the order in which they are tried.
     pub fn iter(&self) -> impl Iterator<Item = &Secret<K>> {
-        self.0.iter().map(Arc::as_ref)
+        self.secrets.iter().map(Arc::as_ref)
     }
 
     /// Whether a rotation is on.
     #[must_use]
     pub fn in_rotation(&self) -> bool {
-        self.0.len() > 1
+        self.secrets.len() > 1
+    }
+
+    /// How often the secret may be used.
+    #[must_use]
+    pub const fn quota(&self) -> Quota {
+        self.quota
     }
 }
 
@@ -157,7 +166,7 @@ impl<K: DeserializeOwned> Keyring<K> {
         let mut live = self.get(bot).await?;
         loop {
             let mut first = None;
-            for secret in &live.0 {
+            for secret in &live.secrets {
                 match verify(&secret.keys) {
                     Ok(verified) => {
                         self.used(bot, &live, secret.version, true).await;
@@ -195,7 +204,7 @@ impl<K: DeserializeOwned> Keyring<K> {
         }
         known.looked = Instant::now();
         let found = Arc::new(self.fetch(bot, Some(live)).await?);
-        let same = found.0.iter().map(|secret| secret.version).eq(live.0.iter().map(|secret| secret.version));
+        let same = found.iter().map(|secret| secret.version).eq(live.iter().map(|secret| secret.version));
         if same {
             return Ok(None);
         }
@@ -223,15 +232,15 @@ impl<K: DeserializeOwned> Keyring<K> {
     /// Reads the table, and has KMS decrypt what is not `known`.
     async fn fetch(&self, bot: &BotId, known: Option<&Live<K>>) -> Result<Live<K>, KeyringError> {
         let name = self.name(bot);
-        let mut items = self.read(&name).await?;
+        let (mut items, quota) = self.read(&name).await?;
         let history = History::new(items.iter().map(|item| item.version).collect());
         if history.current().is_none() {
             return Err(KeyringError::Missing(name));
         }
-        let mut live = Vec::with_capacity(1);
+        let mut secrets = Vec::with_capacity(1);
         for version in history.live() {
-            let again = known.and_then(|known| known.0.iter().find(|secret| secret.version == version.number));
-            live.push(match again {
+            let again = known.and_then(|known| known.secrets.iter().find(|secret| secret.version == version.number));
+            secrets.push(match again {
                 Some(secret) => Arc::clone(secret),
                 None => {
                     let item = items.iter_mut().find(|item| item.version == *version);
@@ -243,11 +252,11 @@ impl<K: DeserializeOwned> Keyring<K> {
                 }
             });
         }
-        Ok(Live(live))
+        Ok(Live { secrets, quota })
     }
 
-    /// The versions that may be live, with their ciphertexts.
-    async fn read(&self, name: &KeyName) -> Result<Vec<Item>, KeyringError> {
+    /// The versions that may be live, with their ciphertexts, and the quota.
+    async fn read(&self, name: &KeyName) -> Result<(Vec<Item>, Quota), KeyringError> {
         let mut pages = self
             .place
             .dynamodb
@@ -255,19 +264,26 @@ impl<K: DeserializeOwned> Keyring<K> {
             .table_name(&self.place.keys_table)
             .key_condition_expression("#key = :key")
             // A destroyed version stays as a record, and counts no more.
-            .filter_expression("attribute_exists(#ciphertext)")
+            .filter_expression("attribute_exists(#ciphertext) OR #version = :quota")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#ciphertext", "ciphertext")
-            .expression_attribute_values(":key", AttributeValue::S(name.to_string()))
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":key", text(name.to_string()))
+            .expression_attribute_values(":quota", number(vault::QUOTA))
             .consistent_read(true)
             .into_paginator()
             .items()
             .send();
-        let mut items = Vec::new();
+        let (mut items, mut quota) = (Vec::new(), Quota::default());
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| KeyringError::call("reading a key", &error))?;
-            items.push(vault::read(item).ok_or_else(|| KeyringError::Shape(name.clone()))?);
+            let shape = || KeyringError::Shape(name.clone());
+            if read_number(&item, "version") == Some(vault::QUOTA) {
+                quota = vault::read_quota(&item).ok_or_else(shape)?;
+            } else {
+                items.push(vault::read(item).ok_or_else(shape)?);
+            }
         }
-        Ok(items)
+        Ok((items, quota))
     }
 }

@@ -14,7 +14,8 @@
 //!
 //! In the Keys table the item `<channel>/<bot>/<purpose>`, `version` holds one ciphertext and its [`State`]. The KMS
 //! encryption context is `{channel, bot, name}`: a ciphertext copied to another place does not decrypt, and a function's
-//! role may decrypt its own channel and purpose only.
+//! role may decrypt its own channel and purpose only. `version` 0 is no version: it holds the key's [`Quota`], where that
+//! is not the default.
 
 pub mod audit;
 mod envelope;

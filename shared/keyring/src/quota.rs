@@ -22,9 +22,10 @@
 //! run it is `r` a second: what a burst gains is what the silence before it lost. A call is counted when it gets its
 //! [`Turn::Now`]; what a function does before its request leaves is not seen here.
 //!
-//! **Cost.** A call after silence costs one write. A function that is busy alone pays a write for about as many calls as it
-//! makes in a second. A function that is told to wait longer than it can pays the write that told it, and none until the
-//! time it was told.
+//! **Cost.** A call after silence costs one write, and a second one where another function was at it meanwhile. A busy
+//! function pays about a write a second. A caller that is told to wait longer than it can pays the write that told it, and
+//! its function none until the time it was told. What a function reserved ahead and does not use is lost: at most as many
+//! slots as it had calls in a second, each time that it falls silent.
 //!
 //! # Budget of a day
 //!
@@ -55,6 +56,8 @@ use serde::{Deserialize, Serialize};
 
 use day::Day;
 use rate::{Ask, Guess, Micros, Rate};
+
+use crate::{KeyName, number, text};
 
 /// How many keys are kept in mind; one function serves few bots. What was reserved for a key that is forgotten is lost.
 const MAX_KEYS: usize = 256;
@@ -143,7 +146,7 @@ pub enum QuotaError {
 pub struct Quotas {
     dynamodb: Client,
     table: String,
-    keys: Mutex<HashMap<String, Arc<Key>>>,
+    keys: Mutex<HashMap<KeyName, Arc<Key>>>,
 }
 
 #[derive(Debug, Default)]
@@ -196,7 +199,7 @@ impl Quotas {
     /// # Errors
     ///
     /// When DynamoDB does not answer, or the call is too large for any day; it must not go then.
-    pub async fn take(&self, key: &str, quota: Quota, units: u64, patience: Duration) -> Result<Turn, QuotaError> {
+    pub async fn take(&self, key: &KeyName, quota: Quota, units: u64, patience: Duration) -> Result<Turn, QuotaError> {
         let until = now() + micros(patience);
         let entry = self.entry(key);
         let mut paid = false;
@@ -229,7 +232,7 @@ impl Quotas {
         }
     }
 
-    fn entry(&self, key: &str) -> Arc<Key> {
+    fn entry(&self, key: &KeyName) -> Arc<Key> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = keys.get(key) {
             return Arc::clone(entry);
@@ -237,13 +240,13 @@ impl Quotas {
         if keys.len() >= MAX_KEYS {
             keys.retain(|_, entry| Arc::strong_count(entry) > 1);
         }
-        Arc::clone(keys.entry(key.to_owned()).or_default())
+        Arc::clone(keys.entry(key.clone()).or_default())
     }
 
     /// A slot that comes by `until`, or the time of a later one, which is not reserved.
     async fn reserve(
         &self,
-        key: &str,
+        key: &KeyName,
         rate: &mut Rate,
         quota: Quota,
         until: Micros,
@@ -272,7 +275,7 @@ impl Quotas {
         })
     }
 
-    fn slots(&self, key: &str, ask: &Ask) -> UpdateItemFluentBuilder {
+    fn slots(&self, key: &KeyName, ask: &Ask) -> UpdateItemFluentBuilder {
         let update = self.item(key, "rate".to_owned()).expression_attribute_names("#value", "next_at");
         let update = update.expression_attribute_values(":floor", number(ask.floor));
         match ask.guess {
@@ -291,7 +294,7 @@ impl Quotas {
     /// Takes a call's units from the budget of the day, or says how long the day lasts.
     async fn pay(
         &self,
-        key: &str,
+        key: &KeyName,
         day: &mut Day,
         per_day: u64,
         units: u64,
@@ -326,12 +329,12 @@ impl Quotas {
         })
     }
 
-    fn item(&self, key: &str, name: String) -> UpdateItemFluentBuilder {
+    fn item(&self, key: &KeyName, name: String) -> UpdateItemFluentBuilder {
         self.dynamodb
             .update_item()
             .table_name(&self.table)
-            .key("key", AttributeValue::S(key.to_owned()))
-            .key("name", AttributeValue::S(name))
+            .key("key", text(key.to_string()))
+            .key("name", text(name))
             .expression_attribute_names("#expires", "expires_at")
             .expression_attribute_values(":expires", number(now() / 1_000_000 + KEPT))
             .return_values(ReturnValue::UpdatedNew)
@@ -368,10 +371,6 @@ fn micros(duration: Duration) -> Micros {
 /// How long it is until `later`.
 fn span(later: Micros, now: Micros) -> Duration {
     Duration::from_micros(later.saturating_sub(now))
-}
-
-fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 /// The name of a day's item, from days since the epoch.

@@ -12,7 +12,10 @@ use zeroize::Zeroizing;
 use crate::audit::Audit;
 use crate::envelope::{self, Sealed};
 use crate::lifecycle::{Change, History, Move, State, Version};
-use crate::{KeyName, KeyringError, number, read_number, text};
+use crate::{KeyName, KeyringError, Quota, number, read_number, text};
+
+/// What stands in place of a version's number for a key's quota.
+pub(crate) const QUOTA: u64 = 0;
 
 /// The Keys table with the right to write it.
 #[derive(Clone, Debug)]
@@ -102,9 +105,11 @@ impl Vault {
             .dynamodb
             .query()
             .table_name(&self.table)
-            .key_condition_expression("#key = :key")
+            .key_condition_expression("#key = :key AND #version > :quota")
             .expression_attribute_names("#key", "key")
+            .expression_attribute_names("#version", "version")
             .expression_attribute_values(":key", text(key.to_string()))
+            .expression_attribute_values(":quota", number(QUOTA))
             .consistent_read(true)
             .into_paginator()
             .items()
@@ -176,6 +181,27 @@ impl Vault {
         let item = output.item.ok_or_else(|| KeyringError::Missing(key.clone()))?;
         let sealed = read(item).and_then(|item| item.sealed).ok_or_else(|| KeyringError::Missing(key.clone()))?;
         envelope::decrypt(&self.kms, key.encryption_context(), sealed).await
+    }
+
+    /// Sets how often a key may be used. Running functions know it once they read the key again.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB refuses.
+    pub async fn set_quota(&self, key: &KeyName, quota: Quota) -> Result<(), KeyringError> {
+        const DOING: &str = "storing a quota";
+        let put = Put::builder()
+            .table_name(&self.table)
+            .item("key", text(key.to_string()))
+            .item("version", number(QUOTA))
+            .item("per_second", number(u64::from(quota.per_second.get())));
+        let put = quota.per_day.into_iter().fold(put, |put, units| put.item("per_day", number(units)));
+        let record = self.audit.record(&key.to_string(), "quota set", QUOTA, Timestamp::now());
+        let items = put.build().and_then(|put| Ok([put, record?]));
+        let items = items.map_err(|error| KeyringError::Call { operation: DOING, cause: error.to_string() })?;
+        let items = items.map(|put| TransactWriteItem::builder().put(put).build());
+        let written = self.dynamodb.transact_write_items().set_transact_items(Some(items.into())).send().await;
+        written.map(|_| ()).map_err(|error| KeyringError::call(DOING, &error))
     }
 
     /// Writes changes and their records in one transaction, where the versions are still as they were read.
@@ -275,6 +301,16 @@ fn action(before: Option<Version>, after: Version) -> &'static str {
         (Some(_), State::Previous) => "replaced",
         (Some(_), State::Revoked) => "revoked",
         (Some(_), State::Destroyed) => "destroyed",
+    }
+}
+
+/// Reads a key's quota; `None` where it is none.
+pub(crate) fn read_quota(item: &HashMap<String, AttributeValue>) -> Option<Quota> {
+    let per_second = read_number(item, "per_second").and_then(|calls| u32::try_from(calls).ok()?.try_into().ok())?;
+    let per_day = item.contains_key("per_day").then(|| read_number(item, "per_day"));
+    match per_day {
+        Some(None) => None,
+        per_day => Some(Quota { per_second, per_day: per_day.flatten() }),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The event that an SQS mapping hands to a function, and the answer it expects.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Up to ten records. Only the fields that are used are read, and no body is parsed here: one bad body must not fail
@@ -21,6 +23,17 @@ pub struct Record {
     pub receipt_handle: String,
     /// The message.
     pub body: String,
+    /// What SQS says about it, by SQS's names.
+    #[serde(default)]
+    pub attributes: HashMap<String, String>,
+}
+
+impl Record {
+    /// How often it was received, with this time.
+    #[must_use]
+    pub fn receives(&self) -> u32 {
+        self.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+    }
 }
 
 /// Leaves the body out: it holds a person's words.
@@ -60,16 +73,22 @@ mod tests {
     fn an_event_is_read_whatever_its_bodies_are() {
         let event = serde_json::json!({"Records": [{
             "messageId": "m1", "receiptHandle": "r1", "body": "{not json", "md5OfBody": "x",
-            "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs"
+            "attributes": {"ApproximateReceiveCount": "3"}, "messageAttributes": {}, "eventSource": "aws:sqs"
         }]});
         let batch: Batch = serde_json::from_value(event).expect("an SQS event");
         assert_eq!(batch.records[0].body, "{not json");
+        assert_eq!(batch.records[0].receives(), 3);
         assert!(!format!("{batch:?}").contains("not json"));
     }
 
     #[test]
     fn the_answer_names_what_stays() {
-        let record = Record { message_id: "m1".into(), receipt_handle: "r1".into(), body: String::new() };
+        let record = Record {
+            message_id: "m1".into(),
+            receipt_handle: "r1".into(),
+            body: String::new(),
+            attributes: HashMap::new(),
+        };
         let mut response = BatchResponse::default();
         assert_eq!(serde_json::to_string(&response).expect("json"), r#"{"batchItemFailures":[]}"#);
         response.keep(&record);

@@ -3,8 +3,8 @@
 //! One item a conversation: `last` (the highest number settled), `hold` (milliseconds until which a failing reply
 //! holds back the ones after it), and for each of the last replies `m:<id>`, a map of
 //!
-//! - `state`: `sending`, `waiting` (refused, to be tried again), `sent` or `dead`;
-//! - `number`, `attempt` (from 1), `part` (the next part of a long reply);
+//! - `state`: `sending`, `waiting` (refused, or not begun for want of a turn, and tried again), `sent` or `dead`;
+//! - `number`, `attempt` (from 1; 0 where none was made yet), `part` (the next part of a long reply);
 //! - `until`, for `sending`: when the function that sends must have ended.
 //!
 //! A reply is begun by a conditional update before anything is sent, and settled by another after. A record that says
@@ -181,7 +181,8 @@ impl Sends {
         Ok(())
     }
 
-    /// Takes note that a reply was refused and is tried again after `pause`; the ones after it wait.
+    /// Takes note that a reply was refused, or had no turn, and is tried again after `pause`; the ones after it wait. Where it
+    /// had no turn, `attempt` is the one before.
     ///
     /// # Errors
     ///
@@ -334,7 +335,9 @@ fn decide(reply: &Reply, known: Option<Record>, item: &Item, gap: Duration, now:
         },
         None => {
             let until = Timestamp::from_millis(read_number(item, "hold").unwrap_or(0)).max(reply.created_at.plus(gap));
-            if now >= until { Next::First } else { Next::Wait(until.since(now).min(gap)) }
+            let left = until.since(now);
+            // The one before it is not tried again sooner than a gap before `hold`, and may go out then.
+            if now >= until { Next::First } else { Next::Wait(left.saturating_sub(gap).max(left.min(gap))) }
         }
     }
 }
@@ -413,6 +416,15 @@ mod tests {
         assert!(matches!(next(None, &Item::new(), 102), Next::First));
         assert!(matches!(next(None, &held, 105), Next::Wait(_)));
         assert!(matches!(next(None, &held, 110), Next::First));
+        let pause = |now| match next(None, &held, now) {
+            Next::Wait(pause) => pause.as_secs(),
+            _ => panic!("it is held"),
+        };
+        assert_eq!(
+            (pause(101), pause(107), pause(109)),
+            (7, 2, 1),
+            "it does not look before anything can have changed"
+        );
     }
 
     #[test]

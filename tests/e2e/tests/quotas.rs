@@ -1,0 +1,377 @@
+//! What a key may do holds for all running functions together.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use e2e::wait::eventually;
+use e2e::{Stack, TelegramBot};
+use hoopoe_keyring::{Purpose, Quota, Quotas, Turn, key};
+use hoopoe_message::{BotId, Channel, Conversation, MessageId, Reply, Timestamp};
+use hoopoe_queue::consumer::{Consumer, PutOff};
+use hoopoe_queue::{QueueSender, Record};
+use serde_json::{Value, json};
+use wiremock::matchers::{method, path_regex};
+use wiremock::{Mock, Request, ResponseTemplate};
+
+/// As many functions, each with a memory of its own.
+const FUNCTIONS: usize = 50;
+
+/// How long `deliver` waits for a turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Functions that share a key, and a count of the calls they make to DynamoDB: all of them writes.
+struct Functions {
+    quotas: Vec<Arc<Quotas>>,
+    key: String,
+    writes: Arc<AtomicU64>,
+}
+
+impl Functions {
+    fn new(stack: &Stack, count: usize) -> Self {
+        let writes = Arc::new(AtomicU64::new(0));
+        let http = stack.config.http_client().expect("the stack's configuration has one");
+        let counted = Counted { inner: http, calls: Arc::clone(&writes) };
+        let config = stack.config.to_builder().http_client(SharedHttpClient::new(counted)).build();
+        let table = stack.output("UsageTableName");
+        let bot: BotId = Stack::new_bot().parse().expect("a name");
+        Self {
+            quotas: (0..count).map(|_| Arc::new(Quotas::new(&config, table.to_owned()))).collect(),
+            key: key(Channel::Telegram, &bot, Purpose::Send),
+            writes,
+        }
+    }
+
+    /// Lets `callers` in each function call as often as they may for a while, with a pause after each call, and returns
+    /// when the calls went.
+    async fn call(&self, quota: Quota, callers: usize, lasting: Duration, pause: Duration) -> Measured {
+        let (began, calls) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+        self.writes.store(0, Ordering::SeqCst);
+        let running: Vec<_> = (0..callers)
+            .flat_map(|_| &self.quotas)
+            .map(|quotas| {
+                let (quotas, key, calls) = (Arc::clone(quotas), self.key.clone(), Arc::clone(&calls));
+                tokio::spawn(async move {
+                    while began.elapsed() < lasting {
+                        match quotas.take(&key, quota, 1, PATIENCE).await.expect("the table answers") {
+                            Turn::Now => {
+                                calls.lock().expect("nobody panics").push(began.elapsed());
+                                tokio::time::sleep(pause).await;
+                            }
+                            Turn::After(wait) => tokio::time::sleep(wait.min(lasting)).await,
+                        }
+                    }
+                })
+            })
+            .collect();
+        for caller in running {
+            caller.await.expect("it does not panic");
+        }
+        let mut calls = std::mem::take(&mut *calls.lock().expect("nobody panics"));
+        calls.sort_unstable();
+        Measured { calls, writes: self.writes.load(Ordering::SeqCst), took: began.elapsed() }
+    }
+}
+
+struct Measured {
+    calls: Vec<Duration>,
+    writes: u64,
+    took: Duration,
+}
+
+impl Measured {
+    /// The most calls in any window of this length.
+    fn most(&self, window: Duration) -> usize {
+        let after = |at: usize| self.calls[at..].iter().take_while(|call| **call < self.calls[at] + window).count();
+        (0..self.calls.len()).map(after).max().unwrap_or(0)
+    }
+
+    fn per_second(&self) -> f64 {
+        self.calls.len() as f64 / self.took.as_secs_f64()
+    }
+
+    fn writes_per_call(&self) -> f64 {
+        self.writes as f64 / self.calls.len() as f64
+    }
+
+    /// No window holds more than the bound that `hoopoe_keyring::quota` states. The functions have one clock here; what a
+    /// caller needs from its turn to the moment it takes down is the only thing added.
+    fn keeps(&self, quota: Quota, what: &str) {
+        let rate = f64::from(quota.per_second.get());
+        for window in [0.1, 1.0, 2.0, 5.0] {
+            let most = self.most(Duration::from_secs_f64(window));
+            let bound = rate * (window + 1.0 + 0.1) + 1.0;
+            println!("{what}: at most {most} calls in {window} s; limit {:.0}, bound {bound:.0}", rate * window);
+            assert!(most as f64 <= bound, "{what}: {most} calls in {window} s");
+        }
+        println!(
+            "{what}: {} calls in {:.1} s, {:.1}/s, {:.2} writes per call",
+            self.calls.len(),
+            self.took.as_secs_f64(),
+            self.per_second(),
+            self.writes_per_call()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_functions_keep_one_rate_and_use_it() {
+    let stack = Stack::open().await;
+    for tier in ["standard", "high"] {
+        let quota = Quota::tier(tier).expect("a tier");
+        let functions = Functions::new(&stack, FUNCTIONS);
+        let measured = functions.call(quota, 1, Duration::from_secs(8), Duration::ZERO).await;
+        measured.keeps(quota, &format!("{FUNCTIONS} functions, {tier}"));
+        assert!(measured.per_second() >= 0.8 * f64::from(quota.per_second.get()), "{}", measured.per_second());
+        // At the standard rate five times as many ask as may go; who may not pays a write to hear so.
+        assert!(measured.writes_per_call() <= 8.0, "{}", measured.writes_per_call());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_function_seldom_writes() {
+    let stack = Stack::open().await;
+    let functions = Functions::new(&stack, 1);
+    let measured = functions.call(Quota::default(), 10, Duration::from_secs(8), Duration::ZERO).await;
+    measured.keeps(Quota::default(), "1 function, 10 callers");
+    assert!(measured.per_second() >= 9.0, "{}", measured.per_second());
+    assert!(measured.writes_per_call() <= 0.3, "{}", measured.writes_per_call());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_functions_below_the_limit_go_at_once() {
+    let stack = Stack::open().await;
+    let functions = Functions::new(&stack, 4);
+    let measured = functions.call(Quota::default(), 1, Duration::from_secs(6), Duration::from_millis(1000)).await;
+    measured.keeps(Quota::default(), "4 functions, a call a second each");
+    assert!(measured.calls.len() >= 20, "nobody waited for long: {}", measured.calls.len());
+    // They call at the same moment, and each but one guesses that the key is idle.
+    assert!(measured.writes_per_call() <= 2.0, "{}", measured.writes_per_call());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_call_costs_one_write_and_reserves_nothing_more() {
+    let stack = Stack::open().await;
+    let functions = Functions::new(&stack, 1);
+    let quota = Quota { per_day: Some(1000), ..Quota::default() };
+    for call in 1..=3_u64 {
+        assert_eq!(
+            functions.quotas[0].take(&functions.key, quota, 1, Duration::ZERO).await.expect("an answer"),
+            Turn::Now
+        );
+        assert_eq!(functions.writes.load(Ordering::SeqCst), 2 * call, "one for the rate and one for the day");
+        tokio::time::sleep(Duration::from_millis(1600)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_is_used_up_and_never_exceeded() {
+    const BUDGET: u64 = 500;
+    let stack = Stack::open().await;
+    let quota = Quota { per_second: NonZeroU32::new(1000).expect("not zero"), per_day: Some(BUDGET) };
+    let functions = Functions::new(&stack, FUNCTIONS);
+    let (began, went) = (today(), Arc::new(AtomicU64::new(0)));
+    let running: Vec<_> = (0..4)
+        .flat_map(|_| &functions.quotas)
+        .map(|quotas| {
+            let (quotas, key, went) = (Arc::clone(quotas), functions.key.clone(), Arc::clone(&went));
+            tokio::spawn(async move {
+                loop {
+                    match quotas.take(&key, quota, 1, Duration::from_secs(10)).await.expect("the table answers") {
+                        Turn::Now => went.fetch_add(1, Ordering::SeqCst),
+                        Turn::After(wait) if wait > Duration::from_secs(10) => return wait,
+                        Turn::After(wait) => {
+                            tokio::time::sleep(wait).await;
+                            0
+                        }
+                    };
+                }
+            })
+        })
+        .collect();
+    for caller in running {
+        let wait = caller.await.expect("it does not panic");
+        assert!(wait <= Duration::from_secs(24 * 3600), "until midnight and no longer: {wait:?}");
+    }
+    let (went, writes) = (went.load(Ordering::SeqCst), functions.writes.load(Ordering::SeqCst));
+    println!("a budget of {BUDGET} under contention: {went} calls, {writes} writes for rate and budget");
+    if began == today() {
+        assert_eq!(went, BUDGET);
+    }
+    assert!(quota.per_day.is_some_and(|day| day >= BUDGET));
+}
+
+fn today() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs() / (24 * 3600)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
+    const REPLIES: u64 = 40;
+    let stack = Stack::open().await;
+    let bot = TelegramBot::connect_refusing(&stack).await;
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let recorded = Arc::clone(&sent);
+    Mock::given(method("POST"))
+        .and(path_regex("/sendMessage$"))
+        .respond_with(move |request: &Request| {
+            let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+            recorded.lock().expect("nobody panics").push((Instant::now(), body["chat_id"].as_u64().expect("a chat")));
+            ResponseTemplate::new(200).set_body_json(json!({"ok": true, "result": {"message_id": 1}}))
+        })
+        .mount(&bot.api)
+        .await;
+    // Other functions have used up the next seconds: every reply has to wait first.
+    let (began, used_up) = (Instant::now(), Duration::from_secs(6));
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    let id: BotId = bot.name.parse().expect("a name");
+    stack
+        .dynamodb
+        .put_item()
+        .table_name(stack.output("UsageTableName"))
+        .item("key", AttributeValue::S(key(Channel::Telegram, &id, Purpose::Send)))
+        .item("name", AttributeValue::S("rate".into()))
+        .item("next_at", AttributeValue::N((since + used_up).as_micros().to_string()))
+        .send()
+        .await
+        .expect("the table takes it");
+    let replies: Vec<Reply> = (1..=REPLIES).map(|chat| reply(&id, chat)).collect();
+    let outbound = QueueSender::new(&stack.config, stack.output("OutboundQueueUrl").to_owned());
+    for queued in outbound.send_all(replies.iter().map(|reply| (&reply.conversation, reply))).await {
+        queued.expect("the queue takes it");
+    }
+    let sent = eventually("every reply", async || {
+        let sent = sent.lock().expect("nobody panics").clone();
+        (sent.len() as u64 >= REPLIES).then_some(sent)
+    })
+    .await;
+    let mut chats: Vec<u64> = sent.iter().map(|(_, chat)| *chat).collect();
+    chats.sort_unstable();
+    assert_eq!(chats, (1..=REPLIES).collect::<Vec<_>>(), "each once");
+    let calls = sent.iter().map(|(at, _)| at.duration_since(began)).collect();
+    let measured = Measured { calls, writes: 0, took: began.elapsed() };
+    assert!(measured.calls[0] >= used_up - PATIENCE, "nothing goes before its turn");
+    let most = measured.most(Duration::from_secs(1));
+    println!("{REPLIES} replies in {:?} after {used_up:?} of waiting: at most {most} in a second", measured.took);
+    assert!(most <= 22, "{most} in a second");
+
+    for reply in &replies {
+        let record = eventually("the record of a send", async || {
+            let item = stack
+                .dynamodb
+                .get_item()
+                .table_name(stack.output("SendsTableName"))
+                .key("conversation", AttributeValue::S(reply.conversation.to_string()))
+                .send()
+                .await
+                .expect("the table answers");
+            let record = item.item()?.get(&format!("m:{}", reply.id))?.as_m().ok()?.clone();
+            (record["state"] == AttributeValue::S("sent".into())).then_some(record)
+        })
+        .await;
+        assert_eq!(record["attempt"], AttributeValue::N("1".into()), "waiting is no attempt");
+    }
+    let dead = stack.hoopoe(&["dlq", "list", "outbound", "--json"], "").await;
+    assert!(!dead.contains(&bot.name), "{dead}");
+}
+
+fn reply(bot: &BotId, chat: u64) -> Reply {
+    let now = Timestamp::now();
+    Reply {
+        id: MessageId::try_from(format!("q{chat}")).expect("a valid id"),
+        conversation: Conversation { channel: Channel::Telegram, bot: bot.clone(), chat: chat.to_string() },
+        address: json!({ "chat": chat }).to_string(),
+        number: 1,
+        after: None,
+        received_at: now,
+        created_at: now,
+        text: "hello".into(),
+        suggestions: vec![],
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_waits_often_is_not_counted_to_death() {
+    let stack = Stack::open().await;
+    let created = stack.sqs.create_queue().queue_name(Stack::new_bot()).send().await.expect("a queue");
+    let url = created.queue_url().expect("a URL");
+    let consumer = Consumer::new(&stack.config, url.to_owned(), url.to_owned());
+    stack
+        .sqs
+        .send_message()
+        .queue_url(url)
+        .message_body("hello")
+        .message_group_id("chat")
+        .send()
+        .await
+        .expect("it is taken");
+    let mut count = 0;
+    while count < 10 {
+        let record = receive(&stack, url).await;
+        count += 1;
+        assert_eq!(record.receives(), count);
+        let pause = Duration::from_millis(100);
+        let expected = if count < 10 { PutOff::Kept } else { PutOff::Replaced };
+        assert_eq!(consumer.put_off(&record, pause).await, expected);
+        if expected == PutOff::Replaced {
+            // What Lambda does with a record that is not kept.
+            let delete = stack.sqs.delete_message().queue_url(url).receipt_handle(&record.receipt_handle);
+            delete.send().await.expect("it is deleted");
+        }
+    }
+    let copy = receive(&stack, url).await;
+    assert_eq!((copy.body.as_str(), copy.receives()), ("hello", 1));
+    assert_eq!(copy.attributes.get("MessageGroupId").map(String::as_str), Some("chat"));
+    stack.sqs.delete_queue().queue_url(url).send().await.expect("it is deleted");
+}
+
+/// Receives a message as Lambda does for a function.
+async fn receive(stack: &Stack, url: &str) -> Record {
+    eventually("a message", async || {
+        let receive = stack.sqs.receive_message().queue_url(url);
+        let received = receive.message_system_attribute_names("All".into()).send().await.expect("the queue answers");
+        let message = received.messages().first()?;
+        let attributes = message.attributes()?.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        Some(Record {
+            message_id: message.message_id()?.to_owned(),
+            receipt_handle: message.receipt_handle()?.to_owned(),
+            body: message.body()?.to_owned(),
+            attributes: attributes.collect(),
+        })
+    })
+    .await
+}
+
+/// An HTTP client that counts the calls made through it.
+#[derive(Debug)]
+struct Counted {
+    inner: SharedHttpClient,
+    calls: Arc<AtomicU64>,
+}
+
+impl HttpClient for Counted {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(CountedConnector { inner, calls: Arc::clone(&self.calls) })
+    }
+}
+
+#[derive(Debug)]
+struct CountedConnector {
+    inner: SharedHttpConnector,
+    calls: Arc<AtomicU64>,
+}
+
+impl HttpConnector for CountedConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.inner.call(request)
+    }
+}

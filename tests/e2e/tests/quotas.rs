@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
@@ -108,10 +109,10 @@ impl Measured {
         for window in [0.1, 1.0, 2.0, 5.0] {
             let most = self.most(Duration::from_secs_f64(window));
             let bound = rate * (window + 1.0 + 0.1) + 1.0;
-            println!("{what}: at most {most} calls in {window} s; limit {:.0}, bound {bound:.0}", rate * window);
+            eprintln!("{what}: at most {most} calls in {window} s; limit {:.0}, bound {bound:.0}", rate * window);
             assert!(most as f64 <= bound, "{what}: {most} calls in {window} s");
         }
-        println!(
+        eprintln!(
             "{what}: {} calls in {:.1} s, {:.1}/s, {:.2} writes per call",
             self.calls.len(),
             self.took.as_secs_f64(),
@@ -201,7 +202,7 @@ async fn a_budget_is_used_up_and_never_exceeded() {
         assert!(wait <= Duration::from_secs(24 * 3600), "until midnight and no longer: {wait:?}");
     }
     let (went, writes) = (went.load(Ordering::SeqCst), functions.writes.load(Ordering::SeqCst));
-    println!("a budget of {BUDGET} under contention: {went} calls, {writes} writes for rate and budget");
+    eprintln!("a budget of {BUDGET} under contention: {went} calls, {writes} writes for rate and budget");
     if began == today() {
         assert_eq!(went, BUDGET);
     }
@@ -259,7 +260,7 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     let measured = Measured { calls, writes: 0, took: began.elapsed() };
     assert!(measured.calls[0] >= used_up - PATIENCE, "nothing goes before its turn");
     let most = measured.most(Duration::from_secs(1));
-    println!("{REPLIES} replies in {:?} after {used_up:?} of waiting: at most {most} in a second", measured.took);
+    eprintln!("{REPLIES} replies in {:?} after {used_up:?} of waiting: at most {most} in a second", measured.took);
     assert!(most <= 22, "{most} in a second");
 
     for reply in &replies {
@@ -299,44 +300,55 @@ fn reply(bot: &BotId, chat: u64) -> Reply {
 
 #[tokio::test]
 async fn a_record_that_waits_often_is_not_counted_to_death() {
+    const DEAD_AFTER: u32 = 11;
     let stack = Stack::open().await;
-    let created = stack.sqs.create_queue().queue_name(Stack::new_bot()).send().await.expect("a queue");
-    let url = created.queue_url().expect("a URL");
-    let consumer = Consumer::new(&stack.config, url.to_owned(), url.to_owned());
-    stack
-        .sqs
-        .send_message()
-        .queue_url(url)
-        .message_body("hello")
-        .message_group_id("chat")
-        .send()
-        .await
-        .expect("it is taken");
-    let mut count = 0;
-    while count < 10 {
-        let record = receive(&stack, url).await;
-        count += 1;
-        assert_eq!(record.receives(), count);
-        let pause = Duration::from_millis(100);
-        let expected = if count < 10 { PutOff::Kept } else { PutOff::Replaced };
-        assert_eq!(consumer.put_off(&record, pause).await, expected);
-        if expected == PutOff::Replaced {
+    let dead = create_queue(&stack, None).await;
+    let url = create_queue(&stack, Some((&dead, DEAD_AFTER))).await;
+    let consumer = Consumer::new(&stack.config, url.clone(), dead.clone());
+    let send = stack.sqs.send_message().queue_url(&url).message_body("hello").message_group_id("chat");
+    send.send().await.expect("the queue takes it");
+    let mut receives = Vec::new();
+    while receives.len() < 25 {
+        let record = receive(&stack, &url).await;
+        assert_eq!(record.body, "hello");
+        assert_eq!(record.attributes.get("MessageGroupId").map(String::as_str), Some("chat"));
+        receives.push(record.receives());
+        if consumer.put_off(&record, Duration::from_millis(1)).await == PutOff::Replaced {
             // What Lambda does with a record that is not kept.
-            let delete = stack.sqs.delete_message().queue_url(url).receipt_handle(&record.receipt_handle);
+            let delete = stack.sqs.delete_message().queue_url(&url).receipt_handle(&record.receipt_handle);
             delete.send().await.expect("it is deleted");
         }
     }
-    let copy = receive(&stack, url).await;
-    assert_eq!((copy.body.as_str(), copy.receives()), ("hello", 1));
-    assert_eq!(copy.attributes.get("MessageGroupId").map(String::as_str), Some("chat"));
-    stack.sqs.delete_queue().queue_url(url).send().await.expect("it is deleted");
+    let expected: Vec<u32> = (1..=10).chain(1..=10).chain(1..=5).collect();
+    assert_eq!(receives, expected, "it begins anew before it is dead");
+    for queue in [url, dead] {
+        stack.sqs.delete_queue().queue_url(queue).send().await.expect("it is deleted");
+    }
+}
+
+/// A queue of this test, with a dead-letter queue and its `maxReceiveCount`, or without.
+async fn create_queue(stack: &Stack, dead: Option<(&str, u32)>) -> String {
+    let mut create = stack.sqs.create_queue().queue_name(Stack::new_bot());
+    if let Some((dead, count)) = dead {
+        let arn = QueueAttributeName::QueueArn;
+        let attributes = stack.sqs.get_queue_attributes().queue_url(dead).attribute_names(arn.clone());
+        let attributes = attributes.send().await.expect("the queue answers");
+        let arn = &attributes.attributes().expect("attributes")[&arn];
+        let policy = json!({"deadLetterTargetArn": arn, "maxReceiveCount": count}).to_string();
+        create = create.attributes(QueueAttributeName::RedrivePolicy, policy);
+    }
+    create.send().await.expect("it is made").queue_url().expect("a URL").to_owned()
 }
 
 /// Receives a message as Lambda does for a function.
 async fn receive(stack: &Stack, url: &str) -> Record {
     eventually("a message", async || {
         let receive = stack.sqs.receive_message().queue_url(url);
-        let received = receive.message_system_attribute_names("All".into()).send().await.expect("the queue answers");
+        let received = receive
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .send()
+            .await
+            .expect("the queue answers");
         let message = received.messages().first()?;
         let attributes = message.attributes()?.iter().map(|(name, value)| (name.to_string(), value.clone()));
         Some(Record {

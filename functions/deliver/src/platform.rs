@@ -286,6 +286,7 @@ async fn leave(transcripts: &Transcripts, reply: &Reply) -> Result<(), End> {
 #[derive(Clone, Copy)]
 struct Sending<'a> {
     bot: &'a BotId,
+    quota: Quota,
     deadline: Timestamp,
     /// Whether the platform drops a second one itself.
     again: bool,

@@ -5,11 +5,12 @@ mod open;
 mod verify;
 
 use std::io::{IsTerminal, Read};
+use std::num::NonZeroU32;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use hoopoe_channels::{Settings, StoredKeys, with_platform};
-use hoopoe_keyring::{KeyName, Move, Purpose, State};
+use hoopoe_keyring::{KeyName, Move, Purpose, Quota, State};
 use hoopoe_message::{BotId, Channel};
 use hoopoe_rotation::platforms::Tested;
 use hoopoe_rotation::rotation::{Ledger, Tables, in_force, promote};
@@ -33,6 +34,7 @@ Examples:
   hoopoe keys rotate slack --bot shop                      ... try them and put them in force
   hoopoe keys verify slack --bot shop                      which versions the platform accepts and uses
   hoopoe keys revoke slack --purpose send --version 3      refuse a version everywhere
+  hoopoe keys quota line --per-second 20 --per-day 5000    what goes beyond waits in the queue
   hoopoe keys audit --since 7d                             who moved which key";
 
 /// Rotate, revoke and audit the bots' secrets.
@@ -57,6 +59,11 @@ pub(crate) enum KeysCommand {
     Revoke(Versioned),
     /// Delete a version's value for good. The version in force has to be revoked first.
     Destroy(Versioned),
+    /// Set how often a bot's send key may be used: calls to the platform a second, and a day.
+    ///
+    /// What comes above that waits in the queue and is not lost. Without a quota of its own a key has the tier standard.
+    #[command(after_help = quota_help())]
+    Quota(QuotaCommand),
     /// Show who moved which key, when and from where.
     Audit(list::AuditCommand),
     /// Make the operator's own credential, which is shown once and kept as a hash.
@@ -96,6 +103,22 @@ pub(crate) struct Versioned {
     version: u64,
 }
 
+/// Which quota.
+#[derive(Args)]
+pub(crate) struct QuotaCommand {
+    #[command(flatten)]
+    named: Named,
+    /// A tier; see below.
+    #[arg(long, value_name = "NAME", value_parser = tier, conflicts_with_all = ["per_second", "per_day"])]
+    tier: Option<Quota>,
+    /// Calls a second.
+    #[arg(long, value_name = "CALLS", required_unless_present = "tier")]
+    per_second: Option<NonZeroU32>,
+    /// Calls a day (UTC); without it, any number.
+    #[arg(long, value_name = "CALLS")]
+    per_day: Option<u64>,
+}
+
 /// What about the operator's credential.
 #[derive(Args)]
 pub(crate) struct OperatorCommand {
@@ -122,6 +145,7 @@ impl KeysCommand {
             Self::Verify(named) => verify::run(&named.channel, &named.bot, &stack, global).await,
             Self::Revoke(versioned) => versioned.revoke(&stack, global).await,
             Self::Destroy(versioned) => versioned.destroy(&stack, global).await,
+            Self::Quota(quota) => quota.run(&stack, global).await,
             Self::Audit(audit) => audit.run(&stack, global).await,
             Self::Operator(command) => command.run(&stack, global).await,
         }
@@ -291,6 +315,44 @@ impl Versioned {
         output::line(format_args!(
             "Destroyed version {} of {key}. Backups of the table hold its ciphertext for 35 days more.",
             self.version
+        ))
+    }
+}
+
+fn tier(name: &str) -> Result<Quota, String> {
+    let known = || Quota::TIERS.map(|(name, _)| name).join(", ");
+    Quota::tier(name).ok_or_else(|| format!("there is no tier of this name; there are {}", known()))
+}
+
+/// What `quota --help` says of the tiers.
+fn quota_help() -> String {
+    let day = |quota: Quota| quota.per_day.map_or("any number".to_owned(), |units| units.to_string());
+    let tiers =
+        Quota::TIERS.map(|(name, quota)| format!("  {name:<10} {} a second, {} a day\n", quota.per_second, day(quota)));
+    format!(
+        "Tiers:\n{}\nExamples:\n  hoopoe keys quota telegram --tier high\n  \
+         hoopoe keys quota line --bot shop --per-second 20 --per-day 5000",
+        tiers.concat()
+    )
+}
+
+impl QuotaCommand {
+    async fn run(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
+        let key = self.named.key(Purpose::Send);
+        let chosen = self.per_second.map(|per_second| Quota { per_second, per_day: self.per_day });
+        let quota = self.tier.or(chosen).context("either a tier or calls a second have to be given")?;
+        let tables = tables(stack).await?;
+        if tables.vault.history(&key).await?.current().is_none() {
+            bail!("there is no bot \"{}\" on {}; `hoopoe channel list` lists them", key.bot, key.channel);
+        }
+        tables.vault.set_quota(&key, quota).await?;
+        if global.json {
+            return output::json(&json!({"key": key.to_string(), "quota": quota}));
+        }
+        let day = quota.per_day.map_or("any number".to_owned(), |units| units.to_string());
+        output::line(format_args!(
+            "{key} may be used {} times a second and {day} a day. Running functions hold to that within 5 minutes.",
+            quota.per_second
         ))
     }
 }

@@ -17,8 +17,8 @@ use crate::vault::{self, Item};
 use crate::{KeyName, KeyringError, Purpose, Quota, number, read_number, text};
 
 /// After a request that no version verifies, the table is asked again for new ones, but not more often than this: whoever
-/// forges requests causes no more reads.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// forges requests causes no more reads. A version that has been stored for so long is known wherever it is needed.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// After a failure of DynamoDB or KMS the same answer is given for this long, so that a batch does not wait for each of
 /// its messages.

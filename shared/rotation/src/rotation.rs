@@ -1,10 +1,12 @@
 //! The rotation of one key.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hoopoe_channels::telegram;
+use hoopoe_keyring::keyring::LOOK_AGAIN;
 use hoopoe_keyring::{History, KeyName, KeyringError, Move, Purpose, Stored, Use, Uses, Vault, Version};
-use hoopoe_message::Channel;
+use hoopoe_message::{Channel, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -130,7 +132,7 @@ pub fn is_automatic(key: &KeyName) -> bool {
 
 /// Rotates a key that [`is_automatic`]: from where the last run stopped, or else from the beginning.
 ///
-/// 1. Create: a new version stands in the table as pending. From now on it is accepted beside the one in force.
+/// 1. Create: a new version stands in the table as pending. It is accepted beside the one in force a moment later.
 /// 2. Set: the platform is told.
 /// 3. Test: the version is used once.
 /// 4. Finish: it takes over. The version before stays live while the new one is watched.
@@ -144,19 +146,24 @@ pub async fn rotate(ledger: &impl Ledger, platforms: &impl Platforms, key: &KeyN
     }
     let history = ledger.history(key).await?;
     let current = history.current().ok_or_else(|| KeyringError::Missing(key.clone()))?.number;
-    let version = match history.pending() {
-        Some(pending) => pending.number,
+    let pending = match history.pending() {
+        Some(pending) => *pending,
         None => {
             let renewed = renew(key, &ledger.open(key, current).await?)?;
-            ledger.add(key, renewed.expose_secret().as_bytes()).await?.number
+            ledger.add(key, renewed.expose_secret().as_bytes()).await?
         }
     };
+    let version = pending.number;
     let secret = ledger.open(key, version).await?;
     let send = match key.channel {
         Channel::Telegram => Some(in_force(ledger, &KeyName { purpose: Purpose::Send, ..key.clone() }).await?),
         _ => None,
     };
     let send = send.as_ref().map(|send| send.as_slice());
+    // The platform may use it from the moment it is told, so every function has to be able to know it by then. The table
+    // counts in whole seconds.
+    let known_after = LOOK_AGAIN + Duration::from_secs(1);
+    tokio::time::sleep(known_after.saturating_sub(Timestamp::now().since(pending.since))).await;
     let failed = |doing| move |fault| RotationError::Platform { key: key.clone(), version, doing, fault };
     platforms.set(key, &secret, send).await.map_err(failed("telling the platform"))?;
     platforms.test(key, &secret, send).await.map_err(failed("trying it"))?;

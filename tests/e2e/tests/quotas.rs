@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use e2e::wait::eventually;
 use e2e::{Stack, TelegramBot};
-use hoopoe_keyring::{Purpose, Quota, Quotas, Turn, key};
+use hoopoe_keyring::{KeyName, Purpose, Quota, Quotas, Turn};
 use hoopoe_message::{BotId, Channel, Conversation, MessageId, Reply, Timestamp};
 use hoopoe_queue::consumer::{Consumer, PutOff};
 use hoopoe_queue::{QueueSender, Record};
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Functions that share a key, and a count of the calls they make to DynamoDB: all of them writes.
 struct Functions {
     quotas: Vec<Arc<Quotas>>,
-    key: String,
+    key: KeyName,
     writes: Arc<AtomicU64>,
 }
 
@@ -45,7 +45,7 @@ impl Functions {
         let bot: BotId = Stack::new_bot().parse().expect("a name");
         Self {
             quotas: (0..count).map(|_| Arc::new(Quotas::new(&config, table.to_owned()))).collect(),
-            key: key(Channel::Telegram, &bot, Purpose::Send),
+            key: KeyName { channel: Channel::Telegram, bot, purpose: Purpose::Send },
             writes,
         }
     }
@@ -237,7 +237,7 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
         .dynamodb
         .put_item()
         .table_name(stack.output("UsageTableName"))
-        .item("key", AttributeValue::S(key(Channel::Telegram, &id, Purpose::Send)))
+        .item("key", AttributeValue::S(format!("telegram/{id}/send")))
         .item("name", AttributeValue::S("rate".into()))
         .item("next_at", AttributeValue::N((since + used_up).as_micros().to_string()))
         .send()

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -113,6 +113,20 @@ impl Stack {
 
     /// Runs `hoopoe` with these arguments and this standard input, and returns its standard output.
     pub async fn hoopoe(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.run(arguments, input).await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "hoopoe {arguments:?}: {errors}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs `hoopoe` where it has to fail, and returns its standard error.
+    pub async fn hoopoe_fails(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.run(arguments, input).await;
+        assert!(!output.status.success(), "hoopoe {arguments:?} did not fail");
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    async fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = tokio::process::Command::new(&self.hoopoe)
             .arg("--state")
             .arg(&self.state)
@@ -123,12 +137,10 @@ impl Stack {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.hoopoe.display()));
         let mut stdin = child.stdin.take().expect("it is piped");
-        stdin.write_all(input.as_bytes()).await.expect("the command reads its input");
+        // A command that needs no input may have ended before it could be written.
+        let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
-        let output = child.wait_with_output().await.expect("the command ends");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "hoopoe {arguments:?}: {errors}");
-        String::from_utf8(output.stdout).expect("text")
+        child.wait_with_output().await.expect("the command ends")
     }
 
     /// Posts a body and returns the status of the answer.

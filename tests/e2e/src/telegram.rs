@@ -10,7 +10,11 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use crate::Stack;
 use crate::wait::eventually;
 
-const SECRET: &str = "a-secret_of-the_e2e-tests";
+/// The secret token of every bot here.
+pub const SECRET: &str = "a-secret_of-the_e2e-tests";
+
+/// The bot token of every bot here.
+pub const TOKEN: &str = "123456789:AAE2E-tests_of_hoopoe-0123456789abc";
 
 /// A bot of one test.
 pub struct TelegramBot<'a> {
@@ -34,7 +38,7 @@ impl<'a> TelegramBot<'a> {
     pub async fn connect_refusing(stack: &'a Stack) -> Self {
         let (name, api) = (Stack::new_bot(), MockServer::start().await);
         let settings = json!({
-            "bot_token": "123456789:AAE2E-tests_of_hoopoe-0123456789abc",
+            "bot_token": TOKEN,
             "secret_token": SECRET,
         });
         let arguments = ["channel", "add", "telegram", "--bot", &name, "--api-base", &api.uri(), "--json"];

@@ -19,7 +19,8 @@ use crate::Global;
 pub(crate) const LOCAL_NAME: &str = "hoopoe";
 /// The region that the local stack pretends to be in.
 pub(crate) const LOCAL_REGION: &str = "us-east-1";
-/// The emulator takes any credentials.
+/// The root of the emulator's account, which the operator and SAM are: it may do everything. Functions have the
+/// credentials of their roles.
 pub(crate) const CREDENTIALS: (&str, &str) = ("test", "test");
 
 /// What `hoopoe up` leaves for other programs to read, in `stack.json` of the state folder.

@@ -1,5 +1,7 @@
 //! MiniStack as a background process, with its state in a folder.
 //!
+//! It enforces the policies of the roles in `template.yaml`, as AWS does: see [`PROGRAM`].
+//!
 //! `emulator.json` in the state folder names the process and its port. The port stays the same for as long as there is
 //! state: queue URLs hold it, and the stack's functions hold queue URLs. MiniStack writes its state when it is asked to
 //! end (SIGTERM); one that was killed comes back with the state of its start.
@@ -21,6 +23,8 @@ use crate::stack::CREDENTIALS;
 
 /// Where the search for a free port begins: the port that emulators of AWS use by custom.
 const FIRST_PORT: u16 = 4566;
+/// What runs in MiniStack's Python environment: MiniStack, with what it lacks to enforce the roles' policies.
+const PROGRAM: &str = "infra/local/emulator.py";
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -71,9 +75,11 @@ impl Emulator {
         let log_path = state.join("emulator.log");
         let log = File::create(&log_path).with_context(|| format!("{} could not be written", log_path.display()))?;
         // Absolute, because it starts in another folder.
-        let program = std::path::absolute(bin.join("ministack"))?;
-        let mut command = Command::new(&program);
-        // Functions inherit the emulator's environment, and nothing of this shell's is their business.
+        let python = std::path::absolute(bin.join("python"))?;
+        let mut command = Command::new(&python);
+        command.arg(std::path::absolute(PROGRAM)?);
+        // Functions inherit the emulator's environment but for the credentials, and nothing of this shell's is their
+        // business.
         command.env_clear();
         for name in ["PATH", "HOME", "LANG"] {
             if let Some(value) = std::env::var_os(name) {
@@ -84,6 +90,8 @@ impl Emulator {
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("AWS_ENDPOINT_URL", endpoint(port))
+            // Each function has the credentials of its role; these two are the account's root.
+            .env("AUTH", "true")
             .env("AWS_ACCESS_KEY_ID", CREDENTIALS.0)
             .env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1)
             .env("PERSIST_STATE", "1")
@@ -98,7 +106,7 @@ impl Emulator {
             // A group of its own: Ctrl-C in this terminal is not meant for it.
             .process_group(0)
             .spawn()
-            .with_context(|| format!("{} could not be started", program.display()))?;
+            .with_context(|| format!("{} could not be started", python.display()))?;
         let pid = i32::try_from(child.id()).context("the process has an impossible id")?;
         let emulator = Self { pid, port };
         write(&record(&state), &serde_json::to_vec(&emulator)?)?;

@@ -1,14 +1,15 @@
 """MiniStack, with what it lacks to enforce the roles of `template.yaml`.
 
 With `AUTH=true` MiniStack checks each request against the policies of whoever signed it, and gives each function a
-session of its role. As of 1.5.33 it lacks three things that those policies rest on:
+session of its role. As of 1.5.33 three things are missing that those policies rest on, and one is in the way:
 
 - the condition keys `kms:EncryptionContext:*`, without which the roles may decrypt nothing;
 - the condition key `dynamodb:LeadingKeys`, without which they may read every item: `ForAllValues` holds where a request
   has no such key;
-- that a batch is allowed with what it repeats: `sqs:SendMessageBatch` is no action that a policy could allow.
+- that a batch is allowed with what it repeats: `sqs:SendMessageBatch` is no action that a policy could allow;
+- WeChat's `?signature=` is taken for AWS's `?Signature=`, and refused as an incomplete one.
 
-`tests/e2e/tests/permissions.rs` fails without any of them.
+`tests/e2e/tests/permissions.rs` fails without any of the first three, and the tests of WeChat without the last.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import sys
 from collections.abc import Iterator
 
 from ministack import app
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import dynamodb
 
-# MiniStack calls each of them once for every request that it checks, whatever the service.
+# MiniStack calls each of them for every request that it checks, whatever the service.
 _action = iam_actions.extract_iam_action
 _condition_keys = iam_actions.request_tag_context
+_is_signed = iam_evaluator._signature_attempted
 
 
 def action(service: str, *request) -> str | None:
@@ -81,7 +83,13 @@ def items(request: dict) -> Iterator[tuple[str, dict]]:
         yield from ((part["TableName"], part) for part in operation.values())
 
 
+def is_signed(authorization: str, query: dict) -> bool:
+    """Whether a request says that AWS's signature is on it."""
+    return _is_signed(authorization, {name: value for name, value in query.items() if name != "signature"})
+
+
 if __name__ == "__main__":
     iam_actions.extract_iam_action = action
     iam_actions.request_tag_context = condition_keys
+    iam_evaluator._signature_attempted = is_signed
     sys.exit(app.main())

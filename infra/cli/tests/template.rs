@@ -1,8 +1,10 @@
 //! Rules for `template.yaml` that no linter knows. Each is shown to fail on a template that breaks it.
 
-use std::path::Path;
-
 use serde_yaml_ng::{Mapping, Value};
+
+mod yaml;
+
+use yaml::{statements, target, texts};
 
 /// Lambda's own advice: the queue hides a message for six times as long as the function may take.
 const VISIBILITY_FACTOR: u64 = 6;
@@ -383,9 +385,7 @@ struct Template(Value);
 
 impl Template {
     fn of_the_project() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
-        let text = std::fs::read_to_string(&path).expect("template.yaml stands in the workspace's root");
-        Self(serde_yaml_ng::from_str(&text).expect("template.yaml is YAML"))
+        Self(yaml::template())
     }
 
     fn resources(&self) -> impl Iterator<Item = (String, &Value)> {
@@ -453,36 +453,4 @@ impl Template {
         let found = all.iter_mut().find(|statement| statement["Sid"] == sid).expect("the statement is there");
         found.as_mapping_mut().expect("a statement is a mapping")
     }
-}
-
-/// Every policy statement anywhere under a value.
-fn statements(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Mapping(mapping) => {
-            let here =
-                mapping.contains_key("Effect") && mapping.contains_key("Action") && mapping.contains_key("Resource");
-            let below = mapping.values().flat_map(statements);
-            if here { vec![value] } else { below.collect() }
-        }
-        Value::Sequence(all) => all.iter().flat_map(statements).collect(),
-        Value::Tagged(tagged) => statements(&tagged.value),
-        _ => Vec::new(),
-    }
-}
-
-/// A text, or each text of a list.
-fn texts(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Sequence(all) => all.iter().flat_map(texts).collect(),
-        Value::Tagged(tagged) => texts(&tagged.value),
-        _ => Vec::new(),
-    }
-}
-
-/// The logical id that `!Ref X` or `!GetAtt X.Arn` names.
-fn target(value: &Value) -> String {
-    let Value::Tagged(tagged) = value else { return String::new() };
-    let text = tagged.value.as_str().unwrap_or_default();
-    text.split('.').next().unwrap_or_default().to_owned()
 }

@@ -127,7 +127,7 @@ fn allowed(statement: &Value, function: &str) -> Vec<(&'static str, String)> {
                 }
                 ("dynamodb", "Get" | "BatchGet" | "Query") => ("reads", within),
                 ("dynamodb", "Put" | "Update") => ("writes", within),
-                ("dynamodb", "Delete") => ("writes", format!("{within}, also deletes")),
+                ("dynamodb", "Delete") => ("writes", format!("deletes {within}")),
                 ("kms", "Decrypt") => ("decrypts", within),
                 ("kms", "Encrypt") => ("encrypts", within),
                 ("sqs", "SendMessage") => ("sends to", within),

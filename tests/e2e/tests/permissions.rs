@@ -18,18 +18,13 @@ use e2e::Stack;
 use hoopoe_message::Channel;
 
 /// What the function of a channel may do. `own` is its channel, `other` another one.
-const WEBHOOK: [&str; 5] = [
-    "UpdateItem Claims",
-    "GetItem Keys own/webhook",
-    "Query Keys own/webhook",
-    "Decrypt own/webhook",
-    "SendMessage Inbound",
-];
+const WEBHOOK: [&str; 4] =
+    ["UpdateItem Claims", "Query Keys own/webhook", "Decrypt own/webhook", "SendMessage Inbound"];
 
 /// What a function may do besides, or at all where it is not a channel's.
 const MORE: [(&str, &[&str]); 4] = [
     ("wechat", &["Query Transcripts", "UpdateItem Transcripts"]),
-    ("webchat", &["Query Transcripts", "PutItem Transcripts", "UpdateItem Transcripts"]),
+    ("webchat", &["Query Transcripts", "PutItem Transcripts"]),
     (
         "inference",
         &[
@@ -39,10 +34,8 @@ const MORE: [(&str, &[&str]); 4] = [
             "GetQueueAttributes Inbound",
             "SendMessage Outbound",
             "SendMessage InboundDeadLetters",
-            "GetItem Sessions",
             "BatchGetItem Sessions",
             "PutItem Sessions",
-            "UpdateItem Sessions",
             "DeleteItem Sessions",
         ],
     ),
@@ -54,12 +47,8 @@ const MORE: [(&str, &[&str]); 4] = [
             "DeleteMessage Outbound",
             "GetQueueAttributes Outbound",
             "SendMessage OutboundDeadLetters",
-            "GetItem Sends",
             "UpdateItem Sends",
             "PutItem Transcripts",
-            "UpdateItem Transcripts",
-            "GetItem Keys own/send",
-            "GetItem Keys other/send",
             "Query Keys own/send",
             "Query Keys other/send",
             "Decrypt own/send",

@@ -1,6 +1,6 @@
 //! MiniStack as a background process, with its state in a folder.
 //!
-//! It enforces the policies of the roles in `template.yaml`, as AWS does: see [`PROGRAM`].
+//! It enforces the policies of the roles in `template.yaml`: see [`PROGRAM`].
 //!
 //! `emulator.json` in the state folder names the process and its port. The port stays the same for as long as there is
 //! state: queue URLs hold it, and the stack's functions hold queue URLs. MiniStack writes its state when it is asked to

@@ -31,8 +31,9 @@ const PATIENCE_STEP: Duration = Duration::from_millis(50);
 /// The longest pause before a further attempt; a platform that asks for more is asked again then.
 const MAX_PAUSE: Duration = Duration::from_secs(900);
 
-/// The pause before a further attempt where the platform refuses the bot's secret: with all attempts, five minutes.
-const BAD_CREDENTIAL_PAUSE: Duration = Duration::from_secs(60);
+/// The first pause where the platform refuses the bot's secret; each further one is twice as long. Together they are four
+/// minutes, in which the operator can store the new secret.
+const BAD_CREDENTIAL_PAUSE: Duration = Duration::from_secs(8);
 
 /// A reply that waits for its bot's quota looks again after this at the latest: the quota may be a larger one by then.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
@@ -210,7 +211,7 @@ impl Deliver {
         let pause = match retry {
             Retry::After(pause) => pause.clamp(Duration::from_secs(1), MAX_PAUSE),
             // Whoever changes a secret in a platform's console needs a moment to store the new one here.
-            Retry::BadCredential => BAD_CREDENTIAL_PAUSE,
+            Retry::BadCredential => BAD_CREDENTIAL_PAUSE * (1 << (attempt.attempt - 1).min(MAX_ATTEMPTS)),
             // Exponential back-off with full jitter.
             Retry::Never | Retry::Backoff | Retry::NewToken | Retry::Fallback => {
                 Duration::from_millis(fastrand::u64(500..=1000 << attempt.attempt.min(5)))

@@ -56,8 +56,10 @@ pub(crate) enum KeysCommand {
     /// Ask the platform whether it accepts the live versions, and show how often each was used.
     Verify(Named),
     /// Refuse a version everywhere, within the time that functions keep keys (5 minutes).
+    #[command(disable_version_flag = true)]
     Revoke(Versioned),
     /// Delete a version's value for good. The version in force has to be revoked first.
+    #[command(disable_version_flag = true)]
     Destroy(Versioned),
     /// Set how often a bot's send key may be used: calls to the platform a second, and a day.
     ///

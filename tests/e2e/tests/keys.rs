@@ -240,7 +240,14 @@ struct Scheduled<'a> {
 
 impl<'a> Scheduled<'a> {
     async fn new(stack: &'a Stack) -> Self {
-        let queue = stack.sqs.create_queue().queue_name(Stack::new_bot()).send().await.expect("a queue");
+        // The topic may send to it, as an operator's subscription would be allowed.
+        let policy = json!({"Version": "2012-10-17", "Statement": {
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": "*",
+            "Condition": {"ArnEquals": {"aws:SourceArn": stack.output("NoticesTopicArn")}},
+        }});
+        let create = stack.sqs.create_queue().queue_name(Stack::new_bot());
+        let create = create.attributes(QueueAttributeName::Policy, policy.to_string());
+        let queue = create.send().await.expect("a queue");
         let queue = queue.queue_url.expect("its URL");
         let attributes =
             stack.sqs.get_queue_attributes().queue_url(&queue).attribute_names(QueueAttributeName::QueueArn);

@@ -18,11 +18,16 @@ use e2e::Stack;
 use hoopoe_message::Channel;
 
 /// What the function of a channel may do. `own` is its channel, `other` another one.
-const WEBHOOK: [&str; 4] =
-    ["UpdateItem Claims", "Query Keys own/webhook", "Decrypt own/webhook", "SendMessage Inbound"];
+const WEBHOOK: [&str; 5] = [
+    "UpdateItem Claims",
+    "Query Keys own/webhook",
+    "Decrypt own/webhook",
+    "UpdateItem Usage own/webhook",
+    "SendMessage Inbound",
+];
 
 /// What a function may do besides, or at all where it is not a channel's.
-const MORE: [(&str, &[&str]); 4] = [
+const MORE: [(&str, &[&str]); 5] = [
     ("wechat", &["Query Transcripts", "UpdateItem Transcripts"]),
     ("webchat", &["Query Transcripts", "PutItem Transcripts"]),
     (
@@ -58,6 +63,45 @@ const MORE: [(&str, &[&str]); 4] = [
             "Decrypt other/token",
             "Encrypt own/token",
             "Encrypt other/token",
+            "UpdateItem Usage own/send",
+            "UpdateItem Usage other/send",
+            "SendMessage Outbound",
+        ],
+    ),
+    (
+        "rotate",
+        &[
+            "Scan Keys",
+            "Query Keys own/webhook",
+            "Query Keys own/send",
+            "Query Keys own/token",
+            "Query Keys other/webhook",
+            "Query Keys other/send",
+            "Query Keys other/token",
+            "UpdateItem Keys own/webhook",
+            "UpdateItem Keys own/send",
+            "UpdateItem Keys own/token",
+            "UpdateItem Keys other/webhook",
+            "UpdateItem Keys other/send",
+            "UpdateItem Keys other/token",
+            "GetItem Keys own/webhook",
+            "GetItem Keys own/send",
+            "PutItem Keys own/webhook",
+            "Decrypt own/webhook",
+            "Decrypt own/send",
+            "Encrypt own/webhook",
+            "Query Usage own/webhook",
+            "Query Usage own/send",
+            "Query Usage own/token",
+            "Query Usage other/webhook",
+            "Query Usage other/send",
+            "Query Usage other/token",
+            "PutItem Audit own/webhook",
+            "PutItem Audit own/send",
+            "PutItem Audit own/token",
+            "PutItem Audit other/webhook",
+            "PutItem Audit other/send",
+            "PutItem Audit other/token",
         ],
     ),
 ];
@@ -238,13 +282,18 @@ impl<'a> Caller<'a> {
             self.tries_items(&table, &key, name).await;
             self.tries_table(&table, name).await;
         }
-        let keys = self.stack.output("KeysTableName").to_owned();
-        for (label, (channel, name)) in self.places() {
-            let key = AttributeValue::S(format!("{channel}/{}/{name}", self.bot));
-            let key = [("key", key), ("version", AttributeValue::N("1".into()))];
-            self.tries_items(&keys, &key, &format!("Keys {label}")).await;
+        for (name, range, value) in [
+            ("Keys", "version", AttributeValue::N("1".into())),
+            ("Usage", "name", AttributeValue::S("rate".into())),
+            ("Audit", "at", AttributeValue::S("0#tried".into())),
+        ] {
+            let table = self.stack.output(&format!("{name}TableName")).to_owned();
+            for (label, (channel, purpose)) in self.places() {
+                let key = AttributeValue::S(format!("{channel}/{}/{purpose}", self.bot));
+                self.tries_items(&table, &[("key", key), (range, value.clone())], &format!("{name} {label}")).await;
+            }
+            self.tries_table(&table, name).await;
         }
-        self.tries_table(&keys, "Keys").await;
         for (name, output) in QUEUES {
             self.tries_queue(name, self.stack.output(output)).await;
         }
@@ -265,7 +314,10 @@ impl<'a> Caller<'a> {
         let ended = dynamodb.batch_get_item().request_items(table, keys).send().await;
         self.note(format!("BatchGetItem {name}"), ended);
 
-        let partition = key.keys().find(|name| !["seq", "version"].contains(&name.as_str())).expect("a partition key");
+        let partition = key
+            .keys()
+            .find(|name| !["seq", "version", "name", "at"].contains(&name.as_str()))
+            .expect("a partition key");
         let ended = dynamodb
             .query()
             .table_name(table)

@@ -47,9 +47,11 @@ test-unit: knowledge ## Run the tests that need no stack.
 test-stack: $(HOOPOE)
 	@$(HOOPOE) --state $(TEST_STATE) up
 
+# TEST=keys runs one file of tests/e2e/tests, and shows what its tests print.
 .PHONY: test-e2e
-test-e2e: test-stack ## Send signed messages through the stack, with stand-ins for the platforms.
-	HOOPOE=$(CURDIR)/$(HOOPOE) HOOPOE_STATE=$(CURDIR)/$(TEST_STATE) cargo test --locked --package e2e
+test-e2e: test-stack ## Send signed messages through the stack, with stand-ins for the platforms (TEST=keys for one file).
+	HOOPOE=$(CURDIR)/$(HOOPOE) HOOPOE_STATE=$(CURDIR)/$(TEST_STATE) \
+		cargo test --locked --package e2e $(if $(TEST),--test $(TEST) -- --nocapture --test-threads 1)
 
 .PHONY: test-browser
 test-browser: test-stack chromium ## Talk to the web chat page in Chromium.

@@ -24,11 +24,12 @@ use std::thread;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use hoopoe_message::{BotId, Channel};
+use secrecy::ExposeSecret;
 
 use crate::Global;
 use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
-use crate::{channel, output, python};
+use crate::{channel, keys, output, python};
 use emulator::Emulator;
 
 const UP_EXAMPLES: &str = "\
@@ -83,6 +84,10 @@ impl Up {
         let main = BotId::default();
         if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
             channel::add_webchat(&stack, &main).await?;
+        }
+        if let Some(credential) = keys::operator(&stack).await?.create(false).await? {
+            line("Operator", "the operator's credential, which is shown this once and kept as a hash:");
+            line("", format_args!("  {}", credential.expose_secret()));
         }
         environment::write(&stack, &emulator.endpoint(), &global.state).await?;
         let local = stack.describe_local()?;

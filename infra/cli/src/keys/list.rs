@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::primitives::{DateTime, DateTimeFormat};
 use clap::Args;
-use hoopoe_keyring::{Entry, KeyName, State, Version};
-use hoopoe_message::{Channel, Timestamp};
+use hoopoe_keyring::{Entry, KeyName, State, Stored, Version};
+use hoopoe_message::{BotId, Channel, Timestamp};
 use serde_json::{Value, json};
 
 use super::open::{audit, tables};
@@ -17,6 +17,9 @@ use crate::{Global, logs, output};
 pub(crate) struct List {
     /// Only this platform's.
     channel: Option<Channel>,
+    /// Only this bot's.
+    #[arg(long)]
+    bot: Option<BotId>,
     /// Also the versions that were destroyed.
     #[arg(long)]
     all: bool,
@@ -35,9 +38,14 @@ pub(crate) struct AuditCommand {
 impl List {
     pub(super) async fn run(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
         let now = Timestamp::now();
-        let stored = tables(stack).await?.vault.list().await?;
+        let mut stored = tables(stack).await?.vault.list().await?;
+        stored.retain(|Stored { key, .. }| {
+            self.channel.is_none_or(|channel| key.channel == channel)
+                && self.bot.as_ref().is_none_or(|bot| key.bot == *bot)
+        });
+        let width = stored.iter().map(|stored| stored.key.to_string().len()).max().unwrap_or_default();
         let mut rows = Vec::new();
-        for stored in stored.iter().filter(|stored| self.channel.is_none_or(|channel| stored.key.channel == channel)) {
+        for stored in &stored {
             for version in stored.history.versions() {
                 if version.state == State::Destroyed && !self.all {
                     continue;
@@ -45,7 +53,7 @@ impl List {
                 let live = stored.history.live().any(|live| live.number == version.number);
                 rows.push(row(&stored.key, version, live));
                 if !global.json {
-                    output::line(line(&stored.key, version, live, now))?;
+                    output::line(line(&stored.key, width, version, live, now))?;
                 }
             }
         }
@@ -67,7 +75,7 @@ fn row(key: &KeyName, version: &Version, live: bool) -> Value {
     })
 }
 
-fn line(key: &KeyName, version: &Version, live: bool, now: Timestamp) -> String {
+fn line(key: &KeyName, width: usize, version: &Version, live: bool, now: Timestamp) -> String {
     let note = match (version.state, live) {
         (State::Current, _) if version.watched => ", watched",
         (State::Previous, true) => ", still accepted",
@@ -76,7 +84,8 @@ fn line(key: &KeyName, version: &Version, live: bool, now: Timestamp) -> String 
     };
     let state = format!("{}{note}", version.state);
     let (age, since) = (age(now.since(version.created_at)), age(now.since(version.since)));
-    format!("{:<28} version {:<4} {state:<26} stored {age} ago, so since {since}", key.to_string(), version.number)
+    let (key, number) = (key.to_string(), version.number);
+    format!("{key:<width$}  version {number:<4} {state:<25} stored {age} ago, so since {since}")
 }
 
 fn age(age: Duration) -> String {

@@ -19,7 +19,7 @@ use hoopoe_message::Channel;
 
 /// What the function of a channel may do. `own` is its channel, `other` another one.
 const WEBHOOK: [&str; 5] = [
-    "UpdateItem Claims",
+    "UpdateItem Claims own",
     "Query Keys own/webhook",
     "Decrypt own/webhook",
     "UpdateItem Usage own/webhook",
@@ -28,8 +28,8 @@ const WEBHOOK: [&str; 5] = [
 
 /// What a function may do besides, or at all where it is not a channel's.
 const MORE: [(&str, &[&str]); 5] = [
-    ("wechat", &["Query Transcripts", "UpdateItem Transcripts"]),
-    ("webchat", &["Query Transcripts", "PutItem Transcripts"]),
+    ("wechat", &["Query Transcripts own", "UpdateItem Transcripts own"]),
+    ("webchat", &["Query Transcripts own", "PutItem Transcripts own"]),
     (
         "inference",
         &[
@@ -39,9 +39,12 @@ const MORE: [(&str, &[&str]); 5] = [
             "GetQueueAttributes Inbound",
             "SendMessage Outbound",
             "SendMessage InboundDeadLetters",
-            "BatchGetItem Sessions",
-            "PutItem Sessions",
-            "DeleteItem Sessions",
+            "BatchGetItem Sessions own",
+            "BatchGetItem Sessions other",
+            "PutItem Sessions own",
+            "PutItem Sessions other",
+            "DeleteItem Sessions own",
+            "DeleteItem Sessions other",
         ],
     ),
     (
@@ -52,13 +55,16 @@ const MORE: [(&str, &[&str]); 5] = [
             "DeleteMessage Outbound",
             "GetQueueAttributes Outbound",
             "SendMessage OutboundDeadLetters",
-            "UpdateItem Sends",
-            "PutItem Transcripts",
+            "UpdateItem Sends own",
+            "UpdateItem Sends other",
+            "PutItem Transcripts own",
+            "PutItem Transcripts other",
             "Query Keys own/send",
             "Query Keys other/send",
             "Decrypt own/send",
             "Decrypt other/send",
-            "UpdateItem Tokens",
+            "UpdateItem Tokens own",
+            "UpdateItem Tokens other",
             "Decrypt own/token",
             "Decrypt other/token",
             "Encrypt own/token",
@@ -268,18 +274,17 @@ impl<'a> Caller<'a> {
 
     /// Tries every call and returns those that were not denied.
     async fn tries_everything(mut self) -> BTreeSet<String> {
-        let conversation = format!("{}/{}/1", self.own, self.bot);
         for name in TABLES {
-            let key = match name {
-                "Tokens" => vec![("bot", AttributeValue::S(format!("{}/{}", self.own, self.bot)))],
-                "Transcripts" => vec![
-                    ("conversation", AttributeValue::S(conversation.clone())),
-                    ("seq", AttributeValue::N("1".into())),
-                ],
-                _ => vec![("conversation", AttributeValue::S(conversation.clone()))],
-            };
             let table = self.stack.output(&format!("{name}TableName")).to_owned();
-            self.tries_items(&table, &key, name).await;
+            for (label, channel) in [("own", self.own), ("other", self.other)] {
+                let conversation = AttributeValue::S(format!("{channel}/{}/1", self.bot));
+                let key = match name {
+                    "Tokens" => vec![("bot", AttributeValue::S(format!("{channel}/{}", self.bot)))],
+                    "Transcripts" => vec![("conversation", conversation), ("seq", AttributeValue::N("1".into()))],
+                    _ => vec![("conversation", conversation)],
+                };
+                self.tries_items(&table, &key, &format!("{name} {label}")).await;
+            }
             self.tries_table(&table, name).await;
         }
         for (name, range, value) in [

@@ -218,17 +218,7 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     const REPLIES: u64 = 40;
     let stack = Stack::open().await;
     let bot = TelegramBot::connect_refusing(&stack).await;
-    let sent = Arc::new(Mutex::new(Vec::new()));
-    let recorded = Arc::clone(&sent);
-    Mock::given(method("POST"))
-        .and(path_regex("/sendMessage$"))
-        .respond_with(move |request: &Request| {
-            let body: Value = serde_json::from_slice(&request.body).expect("JSON");
-            recorded.lock().expect("nobody panics").push((Instant::now(), body["chat_id"].as_u64().expect("a chat")));
-            ResponseTemplate::new(200).set_body_json(json!({"ok": true, "result": {"message_id": 1}}))
-        })
-        .mount(&bot.api)
-        .await;
+    let sent = recorded_sends(&bot).await;
     // Other functions have used up the next seconds: every reply has to wait first.
     let (began, used_up) = (Instant::now(), Duration::from_secs(6));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
@@ -281,6 +271,50 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     }
     let dead = stack.hoopoe(&["dlq", "list", "outbound", "--json"], "").await;
     assert!(!dead.contains(&bot.name), "{dead}");
+}
+
+/// A Telegram that takes every send and notes when it came, and for which chat.
+async fn recorded_sends(bot: &TelegramBot<'_>) -> Arc<Mutex<Vec<(Instant, u64)>>> {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let recorded = Arc::clone(&sent);
+    Mock::given(method("POST"))
+        .and(path_regex("/sendMessage$"))
+        .respond_with(move |request: &Request| {
+            let body: Value = serde_json::from_slice(&request.body).expect("JSON");
+            recorded.lock().expect("nobody panics").push((Instant::now(), body["chat_id"].as_u64().expect("a chat")));
+            ResponseTemplate::new(200).set_body_json(json!({"ok": true, "result": {"message_id": 1}}))
+        })
+        .mount(&bot.api)
+        .await;
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_quota_that_an_operator_sets_is_the_one_that_holds() {
+    const REPLIES: u64 = 12;
+    let stack = Stack::open().await;
+    let bot = TelegramBot::connect_refusing(&stack).await;
+    let sent = recorded_sends(&bot).await;
+    let set = ["keys", "quota", "telegram", "--bot", &bot.name, "--per-second", "2", "--per-day", "10", "--json"];
+    let set: Value = serde_json::from_str(&stack.hoopoe(&set, "").await).expect("JSON");
+    assert_eq!(set["quota"], json!({"per_second": 2, "per_day": 10}));
+    let id: BotId = bot.name.parse().expect("a name");
+    let replies: Vec<Reply> = (1..=REPLIES).map(|chat| reply(&id, chat)).collect();
+    let outbound = QueueSender::new(&stack.config, stack.output("OutboundQueueUrl").to_owned());
+    let (began, day) = (Instant::now(), today());
+    for queued in outbound.send_all(replies.iter().map(|reply| (&reply.conversation, reply))).await {
+        queued.expect("the queue takes it");
+    }
+    // A function that took units ahead and has no more to send keeps them from the others.
+    eventually("most of the day's budget", async || (sent.lock().expect("nobody panics").len() >= 8).then_some(()))
+        .await;
+    let calls = sent.lock().expect("nobody panics").iter().map(|(at, _)| at.duration_since(began)).collect();
+    let measured = Measured { calls, writes: 0, took: began.elapsed() };
+    let most = measured.most(Duration::from_secs(1));
+    assert!(most <= 6, "{most} in a second");
+    if day == today() {
+        assert!(measured.calls.len() <= 10, "the others wait for tomorrow");
+    }
 }
 
 fn reply(bot: &BotId, chat: u64) -> Reply {

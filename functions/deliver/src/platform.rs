@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hoopoe_channels::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
+use hoopoe_channels::{ApiRequest, Echo, Outcome, Part, Retry, Sender, Unrenderable};
 use hoopoe_keyring::{KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, TokenError, Tokens, Turn};
 use hoopoe_message::{BotId, Reply, Timestamp};
 use hoopoe_store::Transcripts;
@@ -180,7 +180,7 @@ impl<S: Sender> Api<S> {
     ) -> Result<(), End> {
         self.turn(sending).await?;
         let answer = self.call(request, token, sending.again).await?;
-        match S::outcome(answer.status, &answer.headers, &answer.body) {
+        match answer.echo.cut(S::outcome(answer.status, &answer.headers, &answer.body)) {
             Outcome::Sent => Ok(()),
             Outcome::Refused { reason, retry } => Err(End::Refused { reason, retry }),
         }
@@ -215,7 +215,7 @@ impl<S: Sender> Api<S> {
                 End::Unknown { reason, .. } => End::Refused { reason, retry: Retry::Backoff },
                 other => other,
             })?;
-            match S::read_token(answer.status, &answer.body) {
+            match S::read_token(answer.status, &answer.body).map_err(|outcome| answer.echo.cut(outcome)) {
                 Ok(token) => Ok((token.secret, token.lifetime)),
                 Err(Outcome::Refused { reason, retry }) => Err(End::Refused { reason, retry }),
                 Err(Outcome::Sent) => {
@@ -235,6 +235,7 @@ impl<S: Sender> Api<S> {
 
     async fn call(&self, request: ApiRequest, token: Option<&SecretString>, again: bool) -> Result<Answer, End> {
         let request = request.into_http(token).map_err(|error| refused(&error, Retry::Never))?;
+        let echo = Echo::of(&request);
         let request = reqwest::Request::try_from(request).map_err(|error| refused(&Redacted(error), Retry::Never))?;
         let failed = |error| failed(error, again);
         let mut response = self.means.http.execute(request).await.map_err(failed)?;
@@ -246,7 +247,7 @@ impl<S: Sender> Api<S> {
                 break;
             }
         }
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body, echo })
     }
 }
 
@@ -296,6 +297,8 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// What of the request it may repeat.
+    echo: Echo,
 }
 
 fn refused(error: &dyn std::error::Error, retry: Retry) -> End {

@@ -5,6 +5,7 @@
 //! | [`platform`] | [`Platform`]: the contract of a platform, and the list of them |
 //! | [`webhook`] | [`Webhook`]: the contract of the receiving side, with [`Request`], [`Received`] and [`Refusal`] |
 //! | [`sender`] | [`Sender`]: the contract of the sending side, with [`Part`] and [`Outcome`] |
+//! | [`echo`] | [`Echo`]: what a refusal repeats of the request, which is cut out of it |
 //! | [`settings`] | [`Settings`]: what an operator enters for a bot, and the keys it becomes |
 //! | [`wecom`] | WeCom (企业微信) |
 //! | [`wechat`] | WeChat official accounts (微信公众号) |
@@ -34,6 +35,7 @@
 pub mod counterpart;
 pub mod dingtalk;
 pub mod discord;
+pub mod echo;
 pub mod envelope;
 pub mod feishu;
 mod group;
@@ -56,6 +58,7 @@ pub mod wecom;
 pub mod whatsapp;
 mod xml;
 
+pub use echo::Echo;
 pub use platform::Platform;
 pub use sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
 pub use settings::{InvalidSettings, Settings, StoredKeys};

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::Platform;
 
+/// A platform's reason for a refusal is cut to this length.
+pub(crate) const MAX_REASON_BYTES: usize = 200;
+
 /// A platform that takes replies through an HTTP API.
 pub trait Sender: Platform {
     /// What authorises a send, stored under the name `send`.
@@ -283,7 +286,8 @@ pub enum Outcome {
     Sent,
     /// The platform does not have it.
     Refused {
-        /// The platform's code and words, bounded; never ours.
+        /// The platform's code and words, bounded. They may repeat what was sent until an [`Echo`](crate::Echo) cuts
+        /// that out.
         reason: String,
         /// What to do next.
         retry: Retry,
@@ -313,7 +317,7 @@ impl Outcome {
     #[must_use]
     pub fn refused(reason: impl Into<String>, retry: Retry) -> Self {
         let mut reason = reason.into();
-        reason.truncate(reason.floor_char_boundary(200));
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         Self::Refused { reason, retry }
     }
 

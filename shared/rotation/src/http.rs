@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hoopoe_channels::ApiRequest;
+use hoopoe_channels::{ApiRequest, Echo};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 
@@ -20,6 +20,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
+    /// What of the request it may repeat.
+    pub echo: Echo,
 }
 
 /// The platform's API cannot be reached. Its URL, which may hold a secret, is left out.
@@ -57,9 +59,10 @@ pub fn client() -> Result<Client, reqwest::Error> {
 /// Where the request is none, or no answer comes.
 pub async fn call(client: &Client, request: ApiRequest) -> Result<Answer, Unreachable> {
     let request = request.into_http(None).map_err(|_| Unreachable("the settings make no valid request".into()))?;
+    let echo = Echo::of(&request);
     let response = client.execute(reqwest::Request::try_from(request)?).await?;
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { status, headers, body: response.bytes().await?.to_vec() })
+    Ok(Answer { status, headers, body: response.bytes().await?.to_vec(), echo })
 }
 
 struct Resolver;

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::http::{Unreachable, call};
+use crate::http::{Answer, Unreachable, call};
 
 /// What a platform is asked to do.
 pub trait Platforms {
@@ -85,7 +85,8 @@ impl HttpPlatforms {
     /// Where Telegram posts what people say to the bot.
     async fn telegram_url(&self, send: &SendKeys) -> Result<String, PlatformError> {
         let answer = call(&self.0, send.webhook_info().map_err(|_| PlatformError::Shape)?).await?;
-        let info = telegram::rotation::read_webhook_info(answer.status, &answer.body).map_err(fault)?;
+        let info = telegram::rotation::read_webhook_info(answer.status, &answer.body)
+            .map_err(|outcome| fault(&answer, outcome))?;
         if info.url.is_empty() { Err(PlatformError::NoWebhook) } else { Ok(info.url) }
     }
 
@@ -108,7 +109,7 @@ impl HttpPlatforms {
         let answer = call(&self.0, request.map_err(|_| PlatformError::Shape)?).await?;
         match P::read_check(answer.status, &answer.headers, &answer.body) {
             Outcome::Sent => Ok(Tested::Accepted),
-            refused @ Outcome::Refused { .. } => Err(fault(refused)),
+            refused @ Outcome::Refused { .. } => Err(fault(&answer, refused)),
         }
     }
 }
@@ -123,7 +124,7 @@ impl Platforms for HttpPlatforms {
         let answer = call(&self.0, request).await?;
         match Telegram::outcome(answer.status, &answer.headers, &answer.body) {
             Outcome::Sent => Ok(()),
-            refused @ Outcome::Refused { .. } => Err(fault(refused)),
+            refused @ Outcome::Refused { .. } => Err(fault(&answer, refused)),
         }
     }
 
@@ -160,8 +161,8 @@ fn secret_token(webhook: &[u8]) -> Result<SecretString, PlatformError> {
     }
 }
 
-fn fault(outcome: Outcome) -> PlatformError {
-    match outcome {
+fn fault(answer: &Answer, outcome: Outcome) -> PlatformError {
+    match answer.echo.cut(outcome) {
         Outcome::Refused { reason, retry: hoopoe_channels::Retry::BadCredential } => PlatformError::Refused(reason),
         Outcome::Refused { reason, .. } => PlatformError::Unclear(reason),
         Outcome::Sent => PlatformError::Unclear("its answer is not understood".into()),

@@ -16,13 +16,13 @@ pub(super) async fn telegram(settings: &mut telegram::Settings, url: &str) -> an
         let step = Step::start("telegram", "asking whose token it is");
         let answer = call(settings.get_me()?).await?;
         let read = telegram::Settings::read_me(answer.status, &answer.body);
-        let name = read.map_err(|outcome| refused("getMe", outcome))?;
+        let name = read.map_err(|outcome| refused("getMe", &answer, outcome))?;
         step.done(format_args!("the bot is @{name}"));
         settings.set_username(name);
     }
     let step = Step::start("telegram", "setting the webhook");
     let answer = call(settings.set_webhook(url)?).await?;
-    taken("setWebhook", telegram::Telegram::outcome(answer.status, &answer.headers, &answer.body))?;
+    taken("setWebhook", &answer, telegram::Telegram::outcome(answer.status, &answer.headers, &answer.body))?;
     step.done("the webhook is set");
     Ok(())
 }
@@ -35,7 +35,7 @@ pub(super) async fn telegram(settings: &mut telegram::Settings, url: &str) -> an
 pub(super) async fn line(settings: &line::Settings, url: &str) -> anyhow::Result<()> {
     let step = Step::start("line", "setting the webhook");
     let answer = call(settings.set_webhook(url)?).await?;
-    taken("the webhook", line::Settings::read_webhook(answer.status, &answer.body))?;
+    taken("the webhook", &answer, line::Settings::read_webhook(answer.status, &answer.body))?;
     step.done("the webhook is set");
     Ok(())
 }
@@ -50,17 +50,17 @@ pub(super) async fn discord(settings: &discord::Settings) -> anyhow::Result<()> 
     let step = Step::start("discord", "registering the commands");
     let answer = call(settings.register_commands()?).await?;
     let read = discord::Settings::read_commands(answer.status, &answer.body);
-    let count = read.map_err(|outcome| refused("the commands", outcome))?;
+    let count = read.map_err(|outcome| refused("the commands", &answer, outcome))?;
     step.done(format_args!("{count} commands are registered"));
     Ok(())
 }
 
-fn taken(what: &str, outcome: Outcome) -> anyhow::Result<()> {
-    if outcome == Outcome::Sent { Ok(()) } else { Err(refused(what, outcome)) }
+fn taken(what: &str, answer: &http::Answer, outcome: Outcome) -> anyhow::Result<()> {
+    if outcome == Outcome::Sent { Ok(()) } else { Err(refused(what, answer, outcome)) }
 }
 
-fn refused(what: &str, outcome: Outcome) -> anyhow::Error {
-    match outcome {
+fn refused(what: &str, answer: &http::Answer, outcome: Outcome) -> anyhow::Error {
+    match answer.echo.cut(outcome) {
         Outcome::Refused { reason, .. } => anyhow!("nothing was stored: the platform refuses {what}: {reason}"),
         Outcome::Sent => anyhow!("nothing was stored: the platform's answer to {what} is not understood"),
     }

@@ -11,12 +11,13 @@ mod platform;
 use hoopoe_aws::{Environment, client};
 use hoopoe_message::Timestamp;
 use hoopoe_queue::Batch;
+use hoopoe_telemetry::Fatal;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use deliver::Deliver;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Fatal> {
     hoopoe_telemetry::init();
     let environment = Environment;
     let deliver = Deliver::new(environment, &client::config(environment)?)?;
@@ -25,5 +26,6 @@ async fn main() -> Result<(), Error> {
         let deliver = &deliver;
         async move { Ok::<_, Error>(deliver.handle(event.payload, deadline).await) }
     }))
-    .await
+    .await?;
+    Ok(())
 }

@@ -3,6 +3,6 @@
 use hoopoe_channels::discord::Discord;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), hoopoe_webhook::Fatal> {
     hoopoe_webhook::run::<Discord>().await
 }

@@ -10,12 +10,13 @@ mod inference;
 
 use hoopoe_aws::{Environment, client};
 use hoopoe_queue::Batch;
+use hoopoe_telemetry::Fatal;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use inference::Inference;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Fatal> {
     hoopoe_telemetry::init();
     let environment = Environment;
     let inference = Inference::new(environment, &client::config(environment)?)?;
@@ -23,5 +24,6 @@ async fn main() -> Result<(), Error> {
         let inference = &inference;
         async move { Ok::<_, Error>(inference.handle(event.payload).await) }
     }))
-    .await
+    .await?;
+    Ok(())
 }

@@ -12,6 +12,7 @@ use hoopoe_keyring::{Actor, Audit, Uses, Vault};
 use hoopoe_message::Timestamp;
 use hoopoe_rotation::rotation::Tables;
 use hoopoe_rotation::{HttpPlatforms, Notice, Notify, Policy, Swept, http, sweep};
+use hoopoe_telemetry::Fatal;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::de::IgnoredAny;
 
@@ -19,14 +20,15 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Fatal> {
     hoopoe_telemetry::init();
     let rotate = Rotate::new(Environment)?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<IgnoredAny>| {
         let rotate = &rotate;
         async move { rotate.handle(event.context.invoked_function_arn, event.context.request_id).await }
     }))
-    .await
+    .await?;
+    Ok(())
 }
 
 struct Rotate {

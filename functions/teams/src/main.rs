@@ -11,6 +11,6 @@ use hoopoe_channels::teams::Teams;
 use published::Published;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
-    hoopoe_webhook::run_with::<Teams, _>(|_, _| Published::new()).await
+async fn main() -> Result<(), hoopoe_webhook::Fatal> {
+    hoopoe_webhook::run_with::<Teams, _>(|_, _| Ok(Published::new()?)).await
 }

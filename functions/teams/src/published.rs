@@ -8,7 +8,6 @@ use hoopoe_channels::PublishedKey;
 use hoopoe_channels::teams::Teams;
 use hoopoe_channels::teams::published::{MAX_DOCUMENT_BYTES, jwks_url, read_keys};
 use hoopoe_webhook::{Extension, UnpublishedError};
-use lambda_http::Error;
 use reqwest::Client;
 use tokio::sync::Mutex;
 
@@ -35,7 +34,7 @@ struct Fetched {
 }
 
 impl Published {
-    pub(crate) fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> reqwest::Result<Self> {
         // Fails only where a provider is installed already, and nothing else installs one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(ANSWER).redirect(reqwest::redirect::Policy::none()).build()?;

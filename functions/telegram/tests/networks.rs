@@ -78,8 +78,38 @@ async fn a_wrong_list_stops_the_function_with_a_sentence() {
     let output =
         tokio::time::timeout(DEADLINE, function.wait_with_output()).await.expect("it ends").expect("an output");
     assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr).replace('\\', "");
-    assert!(said.contains("the environment variable ALLOWED_NETWORKS has the entry \"91.108.4.0/99\""), "{said}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.starts_with("Error: the environment variable ALLOWED_NETWORKS has the entry \"91.108.4.0/99\", "),
+        "{said}"
+    );
+    assert_eq!(calls(&lambda).await, 0, "it asked for an event");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_missing_or_wrong_stops_the_function_with_a_sentence() {
+    let (lambda, aws) = (MockServer::start().await, aws().await);
+    let missing =
+        |name| format!("the environment variable {name} is not set; template.yaml sets it for every function");
+    let number = "the environment variable KEY_CACHE_SECONDS is not a valid u64".to_owned();
+    for (name, value, sentence) in [
+        ("KEYS_TABLE", None, missing("KEYS_TABLE")),
+        ("KEYS_TABLE", Some(""), missing("KEYS_TABLE")),
+        ("INBOUND_QUEUE_URL", None, missing("INBOUND_QUEUE_URL")),
+        ("AWS_REGION", None, missing("AWS_REGION")),
+        ("KEY_CACHE_SECONDS", Some("soon"), number),
+    ] {
+        let mut command = command(None, &lambda, &aws);
+        match value {
+            None => command.env_remove(name),
+            Some(value) => command.env(name, value),
+        };
+        let ended = tokio::time::timeout(DEADLINE, command.output()).await;
+        let output = ended.expect("it ends").expect("an output");
+        assert!(!output.status.success(), "{name}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.starts_with(&format!("Error: {sentence}")), "{name}: {said}");
+    }
     assert_eq!(calls(&lambda).await, 0, "it asked for an event");
 }
 
@@ -112,22 +142,27 @@ async fn calls(server: &MockServer) -> usize {
 }
 
 fn start(list: Option<&str>, lambda: &MockServer, aws: &MockServer) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_telegram"))
+    command(list, lambda, aws).spawn().expect("the function starts")
+}
+
+fn command(list: Option<&str>, lambda: &MockServer, aws: &MockServer) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_telegram"));
+    command
         .env_clear()
         .envs(list.map(|list| ("ALLOWED_NETWORKS", list)))
         .envs([("AWS_LAMBDA_FUNCTION_NAME", "telegram"), ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")])
         .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"), ("AWS_REGION", "us-east-1")])
         .envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")])
-        .envs([("KEYS_TABLE", "keys"), ("CLAIMS_TABLE", "claims")])
+        .envs([("KEYS_TABLE", "keys"), ("CLAIMS_TABLE", "claims"), ("USAGE_TABLE", "usage")])
+        .env("KEY_CACHE_SECONDS", "300")
         .env("INBOUND_QUEUE_URL", format!("{}/inbound", aws.uri()))
         .env("AWS_ENDPOINT_URL", aws.uri())
         .env("AWS_LAMBDA_RUNTIME_API", lambda.address().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the function starts")
+        .kill_on_drop(true);
+    command
 }
 
 /// Hands the function these events one after the other: its answers to them, and what it wrote.

@@ -23,13 +23,14 @@ mod routes;
 use std::sync::Arc;
 
 use hoopoe_aws::{Environment, client};
+use hoopoe_telemetry::Fatal;
 use lambda_http::{Error, Request, service_fn};
 
 use crate::backend::Aws;
 use crate::routes::Webchat;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Fatal> {
     hoopoe_telemetry::init();
     let environment = Environment;
     let config = client::config(environment)?;
@@ -38,5 +39,6 @@ async fn main() -> Result<(), Error> {
         let webchat = Arc::clone(&webchat);
         async move { Ok::<_, Error>(webchat.answer(&request).await) }
     }))
-    .await
+    .await?;
+    Ok(())
 }

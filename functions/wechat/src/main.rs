@@ -13,7 +13,7 @@ use hoopoe_store::Transcripts;
 use passive::Passive;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), hoopoe_webhook::Fatal> {
     hoopoe_webhook::run_with::<Wechat, _>(|environment, config| {
         Ok(Passive { transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?) })
     })

@@ -4,10 +4,13 @@
 //! | item | what it does |
 //! |---|---|
 //! | [`init`] | sets up the log: one JSON object a line, `info` and above |
+//! | [`Fatal`] | what `main` ends with where a function cannot run: a sentence |
 //! | [`count`], [`duration`] | one metric in CloudWatch's embedded metric format, which costs no call |
 //!
 //! Neither ever holds a person's words, a chat's id or a secret: a message is named by its platform id.
 
+use std::error::Error;
+use std::fmt;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +29,30 @@ pub fn init() {
         .without_time()
         .with_max_level(Level::INFO)
         .init();
+}
+
+/// Why a function cannot run.
+///
+/// What `main` returns is printed as `Debug` has it, and whoever deployed the function is to read the sentence: so that
+/// is what both forms show.
+pub struct Fatal(Box<dyn Error + Send + Sync>);
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Fatal {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Debug for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
 }
 
 /// Counts something: a metric `name` in the namespace `Hoopoe`, with one dimension.

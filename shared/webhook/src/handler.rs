@@ -8,7 +8,7 @@ use hoopoe_channels::{
 };
 use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret};
 use hoopoe_message::{BotId, Timestamp};
-use hoopoe_telemetry::count;
+use hoopoe_telemetry::{Fatal, count};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
@@ -59,7 +59,7 @@ pub struct UnpublishedError(pub String);
 /// # Errors
 ///
 /// When the environment is not as `template.yaml` makes it: the sentence says what is missing.
-pub async fn run<W: Webhook + 'static>() -> Result<(), Error> {
+pub async fn run<W: Webhook + 'static>() -> Result<(), Fatal> {
     run_with::<W, _>(|_, _| Ok(Plain)).await
 }
 
@@ -69,12 +69,11 @@ pub async fn run<W: Webhook + 'static>() -> Result<(), Error> {
 ///
 /// As [`run`].
 pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
-    extend: impl FnOnce(Environment, &SdkConfig) -> Result<E, Error>,
-) -> Result<(), Error> {
+    extend: impl FnOnce(Environment, &SdkConfig) -> Result<E, Fatal>,
+) -> Result<(), Fatal> {
     hoopoe_telemetry::init();
     let environment = Environment;
-    // As text: what `main` returns is printed as `Debug` has it, and whoever wrote the list is to read the sentence.
-    let networks = AllowedNetworks::from_environment(environment).map_err(|error| error.to_string())?;
+    let networks = AllowedNetworks::from_environment(environment)?;
     let config = client::config(environment)?;
     let keyring = Keyring::new(Place::new(environment, &config)?, W::CHANNEL, Purpose::Webhook);
     let intake = Intake::new(W::CHANNEL, environment, &config)?;
@@ -83,7 +82,8 @@ pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Error>(handler.handle(&request).await) }
     }))
-    .await
+    .await?;
+    Ok(())
 }
 
 struct Handler<W: Webhook, E> {

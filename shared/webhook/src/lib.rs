@@ -13,5 +13,6 @@ pub mod intake;
 pub mod networks;
 
 pub use handler::{Extension, UnpublishedError, run, run_with};
+pub use hoopoe_telemetry::Fatal;
 pub use intake::{Accepted, Intake, IntakeError, Taken};
 pub use networks::{AllowedNetworks, NetworksError, OutsideError};

@@ -16,10 +16,11 @@ where
     R: std::fmt::Debug,
 {
     if let Some(refused) = error.as_service_error() {
-        let code = refused.code().unwrap_or("unknown error");
-        return match refused.message() {
-            Some(message) => format!("{code}: {message}"),
-            None => code.to_owned(),
+        return match (refused.code(), refused.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            (Some(code), None) => code.to_owned(),
+            // What the SDK makes of a body that is not the service's: perhaps a proxy's page.
+            (None, _) => "the answer cannot be read".to_owned(),
         };
     }
     let mut words = error.to_string();
@@ -44,7 +45,7 @@ mod tests {
         let error = Refusal::service_error(refused, "the response with a secret");
         assert_eq!(cause(&error), "AccessDeniedException: no");
         let error = Refusal::service_error(ErrorMetadata::builder().build(), "the response with a secret");
-        assert_eq!(cause(&error), "unknown error");
+        assert_eq!(cause(&error), "the answer cannot be read");
     }
 
     #[test]

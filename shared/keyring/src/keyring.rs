@@ -14,15 +14,11 @@ use crate::envelope;
 use crate::lifecycle::History;
 use crate::uses::{Tally, Uses};
 use crate::vault::{self, Item};
-use crate::{KeyName, KeyringError, Purpose, Quota, number, read_number, text};
+use crate::{FAILURE_CACHED, KeyName, KeyringError, Purpose, Quota, number, read_number, text};
 
 /// After a request that no version verifies, the table is asked again for new ones, but not more often than this: whoever
 /// forges requests causes no more reads. A version that has been stored for so long is known wherever it is needed.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// After a failure of DynamoDB or KMS the same answer is given for this long, so that a batch does not wait for each of
-/// its messages.
-const FAILURE_CACHED: Duration = Duration::from_secs(1);
 
 /// How many secrets are kept; one function serves few bots.
 const MAX_CACHED: usize = 64;
@@ -45,13 +41,21 @@ impl Place {
     ///
     /// When one is missing or none.
     pub fn new(environment: Environment, config: &SdkConfig) -> Result<Self, EnvironmentError> {
-        Ok(Self {
+        let keys_table = environment.required("KEYS_TABLE")?;
+        let uses = Uses::new(config, environment.required("USAGE_TABLE")?);
+        Ok(Self::at(config, keys_table, uses, Duration::from_secs(environment.parsed("KEY_CACHE_SECONDS")?)))
+    }
+
+    /// The Keys table of this name. A secret is kept in memory for as long as `cached`.
+    #[must_use]
+    pub fn at(config: &SdkConfig, keys_table: String, uses: Uses, cached: Duration) -> Self {
+        Self {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             kms: aws_sdk_kms::Client::new(config),
-            keys_table: environment.required("KEYS_TABLE")?,
-            uses: Uses::new(config, environment.required("USAGE_TABLE")?),
-            cached: Duration::from_secs(environment.parsed("KEY_CACHE_SECONDS")?),
-        })
+            keys_table,
+            uses,
+            cached,
+        }
     }
 }
 

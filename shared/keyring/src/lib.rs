@@ -30,6 +30,7 @@ pub mod vault;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
@@ -43,6 +44,10 @@ pub use quota::{Quota, QuotaError, Quotas, Turn};
 pub use tokens::{TokenError, Tokens};
 pub use uses::{Use, Uses};
 pub use vault::{Stored, Vault};
+
+/// After a failure of DynamoDB or KMS the same answer is given for this long, so that a batch does not wait for each of
+/// its messages.
+const FAILURE_CACHED: Duration = Duration::from_secs(1);
 
 /// What a secret is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,7 @@
 //! fetches), and `expires_at`.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use zeroize::Zeroize;
 
-use crate::{KeyringError, encryption_context, number, text};
+use crate::{FAILURE_CACHED, KeyringError, encryption_context, number, text};
 
 /// A token is renewed so long before its end, or, where it lives shorter than half an hour, at five sixths of its life.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
@@ -46,7 +46,14 @@ pub struct Tokens {
     table: String,
     kms_key: String,
     /// The lock is held while a token is fetched: sends that come together cause one call.
-    cache: Mutex<HashMap<(Channel, BotId), Token>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    tokens: HashMap<(Channel, BotId), Token>,
+    /// When DynamoDB or KMS last failed.
+    failures: HashMap<(Channel, BotId), (Instant, KeyringError)>,
 }
 
 /// Why there is no token.
@@ -94,7 +101,8 @@ impl Tokens {
     }
 
     /// The bot's access token: from memory, else from the table, else from the platform by `fetch`, which gives a token
-    /// and how long it lives. Of all running functions one fetches.
+    /// and how long it lives. Of all running functions one fetches. Where that fails, the token in memory serves as long
+    /// as it is good.
     ///
     /// # Errors
     ///
@@ -107,25 +115,54 @@ impl Tokens {
     ) -> Result<SecretString, TokenError<E>> {
         let place = (channel, bot.clone());
         let mut cache = self.cache.lock().await;
-        let known = cache.get(&place).filter(|token| Timestamp::now() < token.renew_at);
-        if let Some(token) = known {
-            return Ok(token.secret.clone());
+        let known = |cache: &Cache, end: fn(&Token) -> Timestamp| {
+            let token = cache.tokens.get(&place).filter(|token| Timestamp::now() < end(token));
+            token.map(|token| token.secret.clone())
+        };
+        if let Some(secret) = known(&cache, |token| token.renew_at) {
+            return Ok(secret);
         }
+        let failed = cache.failures.get(&place).filter(|(since, _)| since.elapsed() < FAILURE_CACHED);
+        let error = match failed {
+            Some((_, error)) => error.clone().into(),
+            None => match self.obtain(channel, bot, fetch).await {
+                Ok(token) => {
+                    let secret = token.secret.clone();
+                    cache.tokens.insert(place, token);
+                    return Ok(secret);
+                }
+                Err(error) => {
+                    cache.failures.retain(|_, (since, _)| since.elapsed() < FAILURE_CACHED);
+                    if let TokenError::Keyring(error) = &error {
+                        cache.failures.insert(place.clone(), (Instant::now(), error.clone()));
+                    }
+                    error
+                }
+            },
+        };
+        known(&cache, |token| token.usable_until).ok_or(error)
+    }
+
+    /// A token from the table, else from the platform.
+    async fn obtain<E>(
+        &self,
+        channel: Channel,
+        bot: &BotId,
+        fetch: impl Future<Output = Result<(SecretString, Duration), E>>,
+    ) -> Result<Token, TokenError<E>> {
         let began = Timestamp::now();
         loop {
             let now = Timestamp::now();
             let stored = match self.lock(channel, bot, now).await? {
                 // Nobody else fetches, and what stands there is old.
-                Lock::Taken { generation } => break self.renew(channel, bot, generation, fetch, &mut cache).await,
+                Lock::Taken { generation } => return self.renew(channel, bot, generation, fetch).await,
                 Lock::Not(stored) => stored,
             };
             // Renewed already, or being renewed and still good.
             if now.as_millis() < stored.usable_until
                 && let Some(token) = self.decrypt(channel, bot, stored).await?
             {
-                let secret = token.secret.clone();
-                cache.insert(place, token);
-                return Ok(secret);
+                return Ok(token);
             }
             if now.since(began) > PATIENCE {
                 return Err(TokenError::Busy);
@@ -141,7 +178,7 @@ impl Tokens {
     ///
     /// When DynamoDB does not answer.
     pub async fn reject(&self, channel: Channel, bot: &BotId) -> Result<(), KeyringError> {
-        let Some(rejected) = self.cache.lock().await.remove(&(channel, bot.clone())) else { return Ok(()) };
+        let Some(rejected) = self.cache.lock().await.tokens.remove(&(channel, bot.clone())) else { return Ok(()) };
         let ended = self
             .dynamodb
             .update_item()
@@ -206,8 +243,7 @@ impl Tokens {
         bot: &BotId,
         generation: u64,
         fetch: impl Future<Output = Result<(SecretString, Duration), E>>,
-        cache: &mut HashMap<(Channel, BotId), Token>,
-    ) -> Result<SecretString, TokenError<E>> {
+    ) -> Result<Token, TokenError<E>> {
         let fetched = fetch.await;
         let now = Timestamp::now();
         let (secret, lifetime) = match fetched {
@@ -228,9 +264,7 @@ impl Tokens {
         if let Err(error) = self.store(channel, bot, &token, now).await {
             tracing::warn!(%error, %channel, "an access token cannot be shared with other functions");
         }
-        let secret = token.secret.clone();
-        cache.insert((channel, bot.clone()), token);
-        Ok(secret)
+        Ok(token)
     }
 
     async fn store(&self, channel: Channel, bot: &BotId, token: &Token, now: Timestamp) -> Result<(), KeyringError> {

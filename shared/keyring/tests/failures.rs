@@ -1,0 +1,326 @@
+//! What a function sees of its secrets while KMS or DynamoDB fails, and what it asks them for meanwhile.
+
+mod fake;
+
+use std::time::{Duration, Instant};
+
+use fake::{Aws, Fault, KEYS, Service, TOKENS, USAGE, until};
+use futures_util::future::join_all;
+use hoopoe_keyring::keyring::LOOK_AGAIN;
+use hoopoe_keyring::{Actor, Audit, KeyName, Keyring, KeyringError, Place, Purpose, TokenError, Tokens, Uses, Vault};
+use hoopoe_message::{BotId, Channel};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+const KEY: &str = "telegram/main/send";
+const PLANTED: &str = "planted-secret";
+const LONG: Duration = Duration::from_secs(300);
+/// A failure is known for one second ("FAILURE_CACHED").
+const FAILURE: Duration = Duration::from_secs(1);
+/// What an SDK does for one call: three attempts.
+const ATTEMPTS: usize = 3;
+
+const FAULTS: [Fault; 6] =
+    [Fault::Throttled, Fault::Denied, Fault::Disabled, Fault::Garbage, Fault::Hanging, Fault::Unreachable];
+
+#[derive(Debug, Deserialize)]
+struct Keys {
+    token: SecretString,
+}
+
+fn bot() -> BotId {
+    "main".parse().expect("a name")
+}
+
+fn keyring(aws: &Aws, cached: Duration) -> Keyring<Keys> {
+    let config = aws.config();
+    let place = Place::at(&config, KEYS.into(), Uses::new(&config, USAGE.into()), cached);
+    Keyring::new(place, Channel::Telegram, Purpose::Send)
+}
+
+fn secret(number: u64) -> serde_json::Value {
+    json!({ "token": format!("{PLANTED}-{number}") })
+}
+
+/// Whether the versions that the keyring knows accept a request made with version `number`.
+async fn accepts(keyring: &Keyring<Keys>, number: u64) -> Result<bool, KeyringError> {
+    let wanted = format!("{PLANTED}-{number}");
+    let verify = |keys: &Keys| if keys.token.expose_secret() == wanted { Ok(()) } else { Err("forged") };
+    Ok(keyring.verify(&bot(), verify, |_| true).await?.is_ok())
+}
+
+/// What the fault is called in the error of a call.
+fn code(service: Service, fault: Fault) -> &'static str {
+    match (fault, service) {
+        (Fault::Throttled, Service::Kms) => "ThrottlingException: ",
+        (Fault::Throttled, Service::DynamoDb) => "ProvisionedThroughputExceededException: ",
+        (Fault::Denied, _) => "AccessDeniedException: ",
+        (Fault::Disabled, Service::Kms) => "DisabledException: ",
+        (Fault::Disabled, Service::DynamoDb) => "ResourceNotFoundException: ",
+        (Fault::Garbage, _) => "the answer cannot be read",
+        (Fault::Hanging, _) => "timeout",
+        (Fault::Unreachable, _) => "dispatch failure",
+    }
+}
+
+/// The error names what was done and the service's code, and holds nothing of a secret or of an answer.
+fn is_clear(error: &(impl std::error::Error + 'static), operation: &str, service: Service, fault: Fault) {
+    let said = error.to_string();
+    assert!(said.starts_with(&format!("{operation} failed: ")), "{service:?} {fault:?}: {said}");
+    assert!(said.contains(code(service, fault)), "{service:?} {fault:?}: {said}");
+    for shown in [said, format!("{error:?}")] {
+        assert!(!shown.contains("planted"), "{service:?} {fault:?}: {shown}");
+    }
+}
+
+fn most_requests(fault: Fault) -> usize {
+    // What cannot be helped by asking again is not asked again.
+    if matches!(fault, Fault::Denied | Fault::Disabled | Fault::Garbage) { 1 } else { ATTEMPTS }
+}
+
+#[tokio::test]
+async fn each_failure_is_told_clearly_costs_one_round_for_a_batch_and_ends_with_its_cause() {
+    for (service, operation) in [(Service::Kms, "decrypting a key"), (Service::DynamoDb, "reading a key")] {
+        for fault in FAULTS {
+            let aws = Aws::start().await;
+            let keyring = keyring(&aws, LONG);
+            aws.put(KEY, 1, "current", &secret(1));
+            aws.breaks(service, fault);
+            let bot = bot();
+            let failed = join_all((0..10).map(|_| keyring.get(&bot))).await;
+            for got in failed {
+                is_clear(&got.expect_err("no secret"), operation, service, fault);
+            }
+            let after = accepts(&keyring, 1).await.expect_err("no secret to verify with");
+            is_clear(&after, operation, service, fault);
+            assert!(aws.requests(service) <= most_requests(fault), "{fault:?}: {} requests", aws.requests(service));
+            aws.recovers();
+            let deadline = FAILURE + Duration::from_secs(3);
+            let (live, _) = until(deadline, "the secret", async || keyring.get(&bot).await.ok()).await;
+            assert_eq!(live.current().keys.token.expose_secret(), "planted-secret-1");
+            let before = aws.requests(service);
+            assert!(accepts(&keyring, 1).await.expect("a secret"));
+            assert_eq!(aws.requests(service), before, "it is in memory");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_any_endpoint_the_error_says_so() {
+    // Nobody listens where somebody has just stopped.
+    let address =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let config = fake::config(format!("http://{address}"));
+    let place = Place::at(&config, KEYS.into(), Uses::new(&config, USAGE.into()), LONG);
+    let keyring: Keyring<Keys> = Keyring::new(place, Channel::Telegram, Purpose::Send);
+    let error = keyring.get(&bot()).await.expect_err("no secret").to_string();
+    assert!(error.starts_with("reading a key failed: dispatch failure"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_in_memory_serves_until_its_time_is_over_and_not_after() {
+    let cached = Duration::from_millis(1500);
+    for service in [Service::Kms, Service::DynamoDb] {
+        let aws = Aws::start().await;
+        let keyring = keyring(&aws, cached);
+        aws.put(KEY, 1, "current", &secret(1));
+        let began = Instant::now();
+        keyring.get(&bot()).await.expect("a secret");
+        let fetched = Instant::now();
+        aws.breaks(service, Fault::Denied);
+        let (error, _) = until(cached * 3, "the end of the secret", async || accepts(&keyring, 1).await.err()).await;
+        assert!(began.elapsed() >= cached, "{service:?}: after {:?}", began.elapsed());
+        assert!(fetched.elapsed() < cached * 2, "{service:?}: after {:?}", fetched.elapsed());
+        assert!(matches!(error, KeyringError::Call { .. }), "{error}");
+        // While it fails it is asked for once a second.
+        let (before, since) = (aws.requests(Service::DynamoDb), Instant::now());
+        until(FAILURE * 3, "a second round", async || {
+            accepts(&keyring, 1).await.expect_err("no secret");
+            (aws.requests(Service::DynamoDb) > before).then_some(())
+        })
+        .await;
+        assert!(since.elapsed() >= FAILURE / 2, "{service:?}: after {:?}", since.elapsed());
+        assert_eq!(aws.requests(Service::DynamoDb), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_version_is_refused_after_the_cache_time() {
+    let cached = Duration::from_millis(1500);
+    let aws = Aws::start().await;
+    let keyring = keyring(&aws, cached);
+    aws.put(KEY, 1, "previous", &secret(1));
+    aws.put(KEY, 2, "current", &secret(2));
+    let began = Instant::now();
+    assert!(accepts(&keyring, 1).await.expect("a secret") && accepts(&keyring, 2).await.expect("a secret"));
+    let fetched = Instant::now();
+    aws.moves(KEY, 1, "revoked");
+    assert!(accepts(&keyring, 1).await.expect("a secret"), "it is in memory");
+    let refused = async || (!accepts(&keyring, 1).await.expect("a secret")).then_some(());
+    until(cached * 3, "the refusal", refused).await;
+    assert!(began.elapsed() >= cached, "after {:?}", began.elapsed());
+    assert!(fetched.elapsed() < cached * 2, "after {:?}", fetched.elapsed());
+    assert!(accepts(&keyring, 2).await.expect("a secret"), "the other one is not");
+}
+
+#[tokio::test]
+async fn forged_requests_cause_one_more_read_per_while_and_no_decryption() {
+    let aws = Aws::start().await;
+    let keyring = keyring(&aws, LONG);
+    aws.put(KEY, 1, "current", &secret(1));
+    keyring.get(&bot()).await.expect("a secret");
+    let began = Instant::now();
+    let mut forged = 0_u32;
+    while aws.requests(Service::DynamoDb) < 3 {
+        assert!(!accepts(&keyring, 9).await.expect("a secret"));
+        assert!(began.elapsed() < LOOK_AGAIN * 4, "{} reads", aws.requests(Service::DynamoDb));
+        forged += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(began.elapsed() >= LOOK_AGAIN * 2 - Duration::from_millis(100), "two reads after {:?}", began.elapsed());
+    assert!(forged > 1000, "{forged} forged requests");
+    assert_eq!(aws.requests(Service::Kms), 1, "what is known is not decrypted again");
+}
+
+#[tokio::test]
+async fn forged_requests_cause_no_more_reads_while_the_table_fails() {
+    let aws = Aws::start().await;
+    let keyring = keyring(&aws, LONG);
+    aws.put(KEY, 1, "current", &secret(1));
+    keyring.get(&bot()).await.expect("a secret");
+    aws.breaks(Service::DynamoDb, Fault::Denied);
+    // One of them finds out that newer versions cannot be read; the others are refused by what is known.
+    let (error, _) = until(LOOK_AGAIN * 2, "a failed read", async || accepts(&keyring, 9).await.err()).await;
+    is_clear(&error, "reading a key", Service::DynamoDb, Fault::Denied);
+    for _ in 0..100 {
+        assert!(!accepts(&keyring, 9).await.expect("a secret"));
+    }
+    assert!(accepts(&keyring, 1).await.expect("a secret"), "what is in memory goes on");
+    assert_eq!(aws.requests(Service::DynamoDb), 2);
+}
+
+#[tokio::test]
+async fn a_pending_version_is_found_without_waiting_for_the_cache() {
+    let aws = Aws::start().await;
+    let keyring = keyring(&aws, LONG);
+    aws.put(KEY, 1, "current", &secret(1));
+    assert!(!accepts(&keyring, 2).await.expect("a secret"));
+    aws.put(KEY, 2, "pending", &secret(2));
+    let (.., waited) =
+        until(LOOK_AGAIN * 3, "the new version", async || accepts(&keyring, 2).await.ok().filter(|yes| *yes)).await;
+    assert!(waited < LOOK_AGAIN + Duration::from_secs(1), "after {waited:?}");
+    assert_eq!(aws.requests(Service::Kms), 2, "only the new version was decrypted");
+    assert!(accepts(&keyring, 1).await.expect("a secret"), "the one before still works");
+}
+
+#[tokio::test]
+async fn a_secret_of_another_shape_is_not_quoted() {
+    let aws = Aws::start().await;
+    let keyring = keyring(&aws, LONG);
+    aws.put(KEY, 1, "current", &json!({"tokne": PLANTED, "token": [PLANTED]}));
+    let error = keyring.get(&bot()).await.expect_err("no keys");
+    assert!(matches!(error, KeyringError::Shape(_)), "{error}");
+    assert!(!format!("{error} {error:?}").contains(PLANTED), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_large_secret_is_sealed_in_an_envelope_that_opens_at_its_place_only() {
+    let aws = Aws::start().await;
+    let config = aws.config();
+    let actor = Actor { who: "test".into(), origin: "test".into() };
+    let vault =
+        Vault::new(&config, KEYS.into(), "alias/hoopoe".into(), Audit::new(&config, "audit".into(), actor, LONG));
+    let name =
+        |bot: &str| KeyName { channel: Channel::Telegram, bot: bot.parse().expect("a name"), purpose: Purpose::Send };
+    let (large, other) = (PLANTED.repeat(1500), "other".repeat(4000));
+    assert!(large.len() > 20_000 && other.len() == 20_000);
+    for (bot, token) in [("main", &large), ("other", &other)] {
+        let keys = json!({ "token": token }).to_string();
+        assert_eq!(vault.add(&name(bot), keys.as_bytes()).await.expect("stored").number, 1);
+    }
+    for part in ["ciphertext", "sealed"] {
+        let stored = aws.attribute(KEY, 1, part).expect("it is there");
+        assert!(!stored.windows(PLANTED.len()).any(|window| window == PLANTED.as_bytes()), "{part} is readable");
+    }
+    assert!(aws.attribute(KEY, 1, "sealed").is_some_and(|sealed| sealed.len() > 20_000));
+
+    let keyring = keyring(&aws, LONG);
+    let get = async |bot: &str| keyring.get(&bot.parse().expect("a name")).await;
+    assert_eq!(get("main").await.expect("a secret").current().keys.token.expose_secret(), large);
+
+    // All of it at another place: the context is another, and KMS refuses.
+    aws.copies((KEY, 1), "telegram/thief/send", &[]);
+    let error = get("thief").await.expect_err("no secret");
+    assert!(error.to_string().starts_with("decrypting a key failed: InvalidCiphertextException"), "{error}");
+    // The sealed part alone beside another bot's data key: KMS agrees, and the seal does not open.
+    aws.copies((KEY, 1), "telegram/other/send", &["sealed"]);
+    let error = get("other").await.expect_err("no secret");
+    assert_eq!(error.to_string(), "decrypting a key failed: the answer is not what KMS documents");
+}
+
+fn tokens(aws: &Aws) -> Tokens {
+    Tokens::new(&aws.config(), TOKENS.into(), "alias/hoopoe".into())
+}
+
+/// Gets a token from a platform that gives `planted-secret-<number>` for so long.
+async fn get(tokens: &Tokens, number: u64, lifetime: Duration) -> Result<String, TokenError<&'static str>> {
+    let fetch = async { Ok((SecretString::from(format!("{PLANTED}-{number}")), lifetime)) };
+    tokens.get(Channel::Wecom, &bot(), fetch).await.map(|token| token.expose_secret().to_owned())
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_had_is_told_clearly_costs_one_round_for_a_batch_and_comes_once_it_can() {
+    for (service, operation) in
+        [(Service::Kms, "decrypting an access token"), (Service::DynamoDb, "reading an access token")]
+    {
+        for fault in FAULTS {
+            let aws = Aws::start().await;
+            assert_eq!(get(&tokens(&aws), 1, LONG).await.expect("a token"), "planted-secret-1");
+            // Another function, with nothing in memory.
+            let tokens = tokens(&aws);
+            let before = aws.requests(service);
+            aws.breaks(service, fault);
+            for got in join_all((0..10).map(|_| get(&tokens, 2, LONG))).await {
+                is_clear(&got.expect_err("no token"), operation, service, fault);
+            }
+            let asked = aws.requests(service) - before;
+            assert!(asked <= most_requests(fault), "{service:?} {fault:?}: {asked} requests");
+            aws.recovers();
+            let deadline = FAILURE + Duration::from_secs(3);
+            let (token, _) = until(deadline, "the token", async || get(&tokens, 2, LONG).await.ok()).await;
+            assert_eq!(token, "planted-secret-1", "nothing was fetched anew");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_memory_serves_until_its_end_and_not_after() {
+    // It is renewed after 5/6 of its life, and used for the rest of it where that fails (less 30 seconds or 1/6).
+    let lifetime = Duration::from_millis(1800);
+    let aws = Aws::start().await;
+    let tokens = tokens(&aws);
+    let began = Instant::now();
+    assert_eq!(get(&tokens, 1, lifetime).await.expect("a token"), "planted-secret-1");
+    let fetched = Instant::now();
+    aws.breaks(Service::DynamoDb, Fault::Denied);
+    let (error, _) = until(lifetime * 2, "its end", async || get(&tokens, 2, LONG).await.err()).await;
+    assert!(began.elapsed() >= lifetime * 4 / 5 && fetched.elapsed() < lifetime, "after {:?}", fetched.elapsed());
+    is_clear(&error, "reading an access token", Service::DynamoDb, Fault::Denied);
+    aws.recovers();
+    let (token, _) = until(FAILURE * 3, "a token", async || get(&tokens, 2, LONG).await.ok()).await;
+    assert_eq!(token, "planted-secret-2");
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_shared_is_used_all_the_same() {
+    for (service, fault) in [(Service::Kms, Fault::Denied), (Service::Kms, Fault::Garbage)] {
+        let aws = Aws::start().await;
+        let tokens = tokens(&aws);
+        aws.breaks(service, fault);
+        assert_eq!(get(&tokens, 1, LONG).await.expect("a token"), "planted-secret-1");
+        let before = aws.requests(Service::DynamoDb);
+        assert_eq!(get(&tokens, 2, LONG).await.expect("a token"), "planted-secret-1");
+        assert_eq!(aws.requests(Service::DynamoDb), before, "it is in memory");
+    }
+}

@@ -108,7 +108,7 @@ pub enum InvalidSettings {
     /// A field nobody reads, which is mostly a misspelt one.
     #[error("the settings have no field \"{field}\"; the fields are {expected}")]
     Unknown {
-        /// The field, cut to 40 characters.
+        /// The field; `…` where that has not the form of one and may be a value at the wrong place.
         field: String,
         /// The known fields.
         expected: String,
@@ -139,7 +139,9 @@ impl Fields {
             return Err(InvalidSettings::NotAnObject { expected: expected() });
         };
         if let Some(field) = fields.keys().find(|field| !known.contains(&field.as_str())) {
-            return Err(InvalidSettings::Unknown { field: field.chars().take(40).collect(), expected: expected() });
+            let is_a_name = field.len() <= 40 && field.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+            let field = if is_a_name { field.clone() } else { "…".to_owned() };
+            return Err(InvalidSettings::Unknown { field, expected: expected() });
         }
         Ok(Self(fields.into_iter().filter(|(_, value)| !value.is_null()).collect()))
     }
@@ -271,6 +273,7 @@ mod tests {
             (r#"{"secret":"hush"}"#, "\"secret\" has to be digits"),
             (r#"{"secret":["hush"]}"#, "\"secret\" has to be digits"),
             (r#"{"secret":"1","sceret":"hush"}"#, "no field \"sceret\""),
+            (r#"{"secret":"1","hush-12345":"hush"}"#, "no field \"…\""),
             (r#"{"secret":"1","url":"ftp://hush"}"#, "\"url\" has to be an http://"),
             (r#"{"secret":"1","url":"https:///hush"}"#, "\"url\" has to be an http://"),
             (r#"{"secret":"1","url":"https://a/?hush"}"#, "\"url\" has to be an http://"),

@@ -13,7 +13,7 @@ use hoopoe_channels::{
 use hoopoe_message::{BotId, Channel, Content, Conversation, InboundMessage, Reply, Timestamp, wire};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use setup::keys;
 
@@ -348,6 +348,58 @@ fn no_secret_is_shown() {
             assert!(!requests.contains(told), "{told} is shown: {requests}");
         }
         assert!(steps.contains("https://bot.example/channel/main"), "{steps}");
+        let heard = format!("{:?}", receive::<P>(&says::<P>(7, 1)));
+        assert!(!heard.contains("parcel"), "what was said is shown: {heard}");
+    }
+    on_every_platform!(check);
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    fn check<P: Counterpart>() {
+        let entered = P::settings(API_BASE);
+        let json = entered.to_string();
+        let hides = |what: &str, error: &dyn std::error::Error| {
+            let shown = format!("{error} {error:?}");
+            for (field, value) in secrets(&entered).into_iter().chain([("a planted value", "hush-hush")]) {
+                assert!(!shown.contains(value), "{what}: {field} is shown: {shown}");
+            }
+        };
+        // Settings that end too early, that have a value for a name, or go on after their end.
+        for end in (0..json.len()).filter(|end| json.is_char_boundary(*end)) {
+            hides("cut", &P::Settings::parse(&json[..end]).err().expect("half an object"));
+        }
+        for (field, value) in secrets(&entered) {
+            let named = json.replace(&format!("\"{field}\""), &format!("\"{value}1\""));
+            hides("a value for a name", &P::Settings::parse(&named).err().expect("no such field"));
+        }
+        hides("more", &P::Settings::parse(&format!("{json} \"hush-hush\"")).err().expect("two values"));
+        // Keys that make no request, and a token that makes none.
+        let mut stored: Value =
+            serde_json::from_str(settings::<P>().keys().send.expose_secret()).expect("keys as they are stored");
+        for value in stored.as_object_mut().expect("an object").values_mut() {
+            if let Value::String(text) = value {
+                text.insert_str(0, "hush-hush \n");
+            }
+        }
+        let reply = reply::<P>("forgotten words", &[]);
+        let Ok(keys) = serde_json::from_value::<<P as Sender>::Keys>(stored) else { return };
+        for request in [P::token_request(&keys), P::check_request(&keys)].into_iter().flatten() {
+            match request.and_then(|request| request.into_http(Some(&"hush-hush\n".into()))) {
+                Ok(_) => {}
+                Err(error) => hides("a request", &error),
+            }
+        }
+        match P::render(&keys, &reply, NOW) {
+            Err(error) => hides("a reply", &error),
+            Ok(parts) => {
+                for part in parts.into_iter().filter(|part| part.request.needs_token()) {
+                    if let Err(error) = part.request.into_http(Some(&"hush-hush\n".into())) {
+                        hides("an access token", &error);
+                    }
+                }
+            }
+        }
     }
     on_every_platform!(check);
 }

@@ -313,6 +313,19 @@ async fn a_token_in_memory_serves_until_its_end_and_not_after() {
 }
 
 #[tokio::test]
+async fn what_is_in_memory_is_not_shown() {
+    let aws = Aws::start().await;
+    let (keyring, tokens) = (keyring(&aws, LONG), tokens(&aws));
+    aws.put(KEY, 1, "current", &secret(1));
+    let live = keyring.get(&bot()).await.expect("a secret");
+    get(&tokens, 1, LONG).await.expect("a token");
+    assert_eq!(live.current().keys.token.expose_secret(), "planted-secret-1");
+    for shown in [format!("{live:?}"), format!("{keyring:?}"), format!("{tokens:?}")] {
+        assert!(!shown.contains(PLANTED), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_cannot_be_shared_is_used_all_the_same() {
     for (service, fault) in [(Service::Kms, Fault::Denied), (Service::Kms, Fault::Garbage)] {
         let aws = Aws::start().await;

@@ -1,7 +1,7 @@
 //! The local stack.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -89,6 +89,18 @@ impl Stack {
         self.outputs.get(name).unwrap_or_else(|| panic!("the template has no output {name}"))
     }
 
+    /// The outputs whose names end so.
+    pub fn outputs_ending<'a>(&'a self, end: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let all = self.outputs.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(move |(name, _)| name.ends_with(end))
+    }
+
+    /// The folder of the stack's state.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// The URL of a bot's webhook, on the URL of the bot `main`.
     #[must_use]
     pub fn webhook(&self, channel: &str, bot: &str) -> String {
@@ -126,7 +138,8 @@ impl Stack {
         String::from_utf8(output.stderr).expect("text")
     }
 
-    async fn run(&self, arguments: &[&str], input: &str) -> Output {
+    /// Runs `hoopoe`, whatever comes of it.
+    pub async fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = tokio::process::Command::new(&self.hoopoe)
             .arg("--state")
             .arg(&self.state)

@@ -23,26 +23,14 @@ const QUOTATION: usize = 16;
 /// The same where the reason was cut to its length, perhaps in the middle of a quotation.
 const BEGUN_QUOTATION: usize = 4;
 
-/// The values of a request that was sent, in every form in which they were part of it: as they are and as they were
-/// written into the URL or the body.
-pub struct Echo(Vec<Zeroizing<String>>);
+/// A request that was sent, of which nothing may come back in a reason.
+pub struct Echo(Request<String>);
 
 impl Echo {
     /// What could come back of this request.
     #[must_use]
     pub fn of(request: &Request<String>) -> Self {
-        let mut echo = Self(Vec::new());
-        echo.add_encoded(request.uri().path());
-        echo.add_pairs(request.uri().query().unwrap_or_default());
-        for value in request.headers().values() {
-            // After its scheme, where it has one.
-            value.to_str().unwrap_or_default().split(' ').for_each(|word| echo.add(word));
-        }
-        match serde_json::from_str(request.body()) {
-            Ok(json) => echo.add_json(json),
-            Err(_) => echo.add_pairs(request.body()),
-        }
-        echo
+        Self(request.clone())
     }
 
     /// The outcome of the request, without what its reason repeats of it.
@@ -52,6 +40,64 @@ impl Echo {
             Outcome::Refused { reason, retry } => Outcome::Refused { reason: self.cut_text(&reason), retry },
             Outcome::Sent => Outcome::Sent,
         }
+    }
+
+    /// The text with `…` for what is quoted.
+    fn cut_text(&self, text: &str) -> String {
+        let bytes = text.as_bytes();
+        let mut quoted = vec![false; bytes.len()];
+        for value in Values::of(&self.0).0 {
+            let length = value.len().min(QUOTATION);
+            for (at, part) in bytes.windows(length).enumerate() {
+                if contains(&value, part) {
+                    quoted[at..at + length].fill(true);
+                }
+            }
+            // A character has four bytes at most, so a reason that was cut may be three shorter than it could be.
+            if bytes.len() + 3 >= MAX_REASON_BYTES
+                && let Some(begun) =
+                    (BEGUN_QUOTATION..length).rev().find(|n| contains(&value, &bytes[bytes.len() - n..]))
+            {
+                quoted[bytes.len() - begun..].fill(true);
+            }
+        }
+        let mut cut = String::with_capacity(text.len());
+        for (at, character) in text.char_indices() {
+            if !quoted[at..at + character.len_utf8()].contains(&true) {
+                cut.push(character);
+            } else if !cut.ends_with('…') {
+                cut.push('…');
+            }
+        }
+        cut
+    }
+}
+
+/// Shows nothing of the request.
+impl fmt::Debug for Echo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Echo(…)")
+    }
+}
+
+/// The values of a request, in every form in which they were part of it: as they are and as they were written into the
+/// URL or the body.
+struct Values(Vec<Zeroizing<String>>);
+
+impl Values {
+    fn of(request: &Request<String>) -> Self {
+        let mut values = Self(Vec::new());
+        values.add_encoded(request.uri().path());
+        values.add_pairs(request.uri().query().unwrap_or_default());
+        for value in request.headers().values() {
+            // After its scheme, where it has one.
+            value.to_str().unwrap_or_default().split(' ').for_each(|word| values.add(word));
+        }
+        match serde_json::from_str(request.body()) {
+            Ok(json) => values.add_json(json),
+            Err(_) => values.add_pairs(request.body()),
+        }
+        values
     }
 
     fn add(&mut self, value: &str) {
@@ -96,43 +142,6 @@ impl Echo {
             Value::Object(fields) => fields.into_iter().for_each(|(_, value)| self.add_json(value)),
             Value::Null | Value::Bool(_) => {}
         }
-    }
-
-    /// The text with `…` for what is quoted.
-    fn cut_text(&self, text: &str) -> String {
-        let bytes = text.as_bytes();
-        let mut quoted = vec![false; bytes.len()];
-        for value in &self.0 {
-            let length = value.len().min(QUOTATION);
-            for (at, part) in bytes.windows(length).enumerate() {
-                if contains(value, part) {
-                    quoted[at..at + length].fill(true);
-                }
-            }
-            // A character has four bytes at most, so a reason that was cut may be three shorter than it could be.
-            if bytes.len() + 3 >= MAX_REASON_BYTES
-                && let Some(begun) =
-                    (BEGUN_QUOTATION..length).rev().find(|n| contains(value, &bytes[bytes.len() - n..]))
-            {
-                quoted[bytes.len() - begun..].fill(true);
-            }
-        }
-        let mut cut = String::with_capacity(text.len());
-        for (at, character) in text.char_indices() {
-            if !quoted[at..at + character.len_utf8()].contains(&true) {
-                cut.push(character);
-            } else if !cut.ends_with('…') {
-                cut.push('…');
-            }
-        }
-        cut
-    }
-}
-
-/// Shows nothing of the request.
-impl fmt::Debug for Echo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Echo(of {} values)", self.0.len())
     }
 }
 

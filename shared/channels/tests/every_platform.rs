@@ -361,7 +361,7 @@ fn no_error_shows_a_secret() {
         let json = entered.to_string();
         let hides = |what: &str, error: &dyn std::error::Error| {
             let shown = format!("{error} {error:?}");
-            for (field, value) in secrets(&entered).into_iter().chain([("a planted value", "hush-hush")]) {
+            for (field, value) in secrets(&entered).chain([("a planted value", "hush-hush")]) {
                 assert!(!shown.contains(value), "{what}: {field} is shown: {shown}");
             }
         };

@@ -9,8 +9,9 @@
 //! | [`http`] | the HTTP client, and one call of a platform's API |
 //!
 //! A rotation may be killed between any two steps, be run twice at once, or go on a week later: each step finds out what
-//! is done already, and at every moment the version that the platform knows is one of those that are accepted. The tests
-//! of [`rotation`] try that with a crash at every step.
+//! is done already, and at every moment the version that the platform knows is one of those that are accepted.
+//! `tests/crashes.rs` tries that with a crash at every step. An operator may be told the same twice: by two runs at
+//! once, or by one that died between telling and noting it.
 
 pub mod http;
 pub mod judge;

@@ -8,11 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use reqwest::{Client, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::wait::eventually;
@@ -31,6 +32,14 @@ pub struct Stack {
     outputs: HashMap<String, String>,
     state: PathBuf,
     hoopoe: PathBuf,
+}
+
+/// A queue that hears what the operator is told.
+#[derive(Debug)]
+pub struct Notices {
+    /// Its URL.
+    pub queue: String,
+    subscription: String,
 }
 
 /// A letter that stands in a dead-letter queue.
@@ -154,6 +163,33 @@ impl Stack {
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         child.wait_with_output().await.expect("the command ends")
+    }
+
+    /// Subscribes to what the operator is told.
+    pub async fn notices(&self) -> Notices {
+        let topic = self.output("NoticesTopicArn");
+        // The topic may send to it, as an operator's subscription would be allowed.
+        let policy = json!({"Version": "2012-10-17", "Statement": {
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": "*",
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }});
+        let create = self.sqs.create_queue().queue_name(Self::new_bot());
+        let create = create.attributes(QueueAttributeName::Policy, policy.to_string());
+        let queue = create.send().await.expect("a queue").queue_url.expect("its URL");
+        let attributes =
+            self.sqs.get_queue_attributes().queue_url(&queue).attribute_names(QueueAttributeName::QueueArn);
+        let attributes = attributes.send().await.expect("its attributes").attributes.expect("they are there");
+        let subscribe = aws_sdk_sns::Client::new(&self.config).subscribe().topic_arn(topic).protocol("sqs");
+        let subscribe = subscribe.endpoint(&attributes[&QueueAttributeName::QueueArn]);
+        let subscription = subscribe.send().await.expect("a subscription").subscription_arn.expect("its ARN");
+        Notices { queue, subscription }
+    }
+
+    /// Ends the subscription.
+    pub async fn end_notices(&self, notices: Notices) {
+        let sns = aws_sdk_sns::Client::new(&self.config);
+        sns.unsubscribe().subscription_arn(notices.subscription).send().await.expect("it ends");
+        self.sqs.delete_queue().queue_url(notices.queue).send().await.expect("it is deleted");
     }
 
     /// Posts a body and returns the status of the answer.

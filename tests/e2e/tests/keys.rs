@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_sqs::types::QueueAttributeName;
+use e2e::stack::Notices;
 use e2e::wait::eventually;
 use e2e::{Stack, TelegramBot, telegram};
 use hoopoe_keyring::{Actor, Audit, KeyName, Move, Purpose, Vault};
@@ -242,31 +242,22 @@ async fn a_revoked_version_is_refused_within_the_cache_time() {
     eventually("the bot again", async || (bot.post(&update).await == StatusCode::OK).then_some(())).await;
 }
 
+/// Held by a test that runs the scheduled function: two runs at once may each tell the operator the same.
+static SCHEDULE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The scheduled function, and a queue that hears what the operator is told.
 struct Scheduled<'a> {
+    _alone: tokio::sync::MutexGuard<'static, ()>,
     stack: &'a Stack,
     lambda: aws_sdk_lambda::Client,
-    queue: String,
+    notices: Notices,
 }
 
 impl<'a> Scheduled<'a> {
     async fn new(stack: &'a Stack) -> Self {
-        // The topic may send to it, as an operator's subscription would be allowed.
-        let policy = json!({"Version": "2012-10-17", "Statement": {
-            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": "*",
-            "Condition": {"ArnEquals": {"aws:SourceArn": stack.output("NoticesTopicArn")}},
-        }});
-        let create = stack.sqs.create_queue().queue_name(Stack::new_bot());
-        let create = create.attributes(QueueAttributeName::Policy, policy.to_string());
-        let queue = create.send().await.expect("a queue");
-        let queue = queue.queue_url.expect("its URL");
-        let attributes =
-            stack.sqs.get_queue_attributes().queue_url(&queue).attribute_names(QueueAttributeName::QueueArn);
-        let attributes = attributes.send().await.expect("its attributes").attributes.expect("they are there");
-        let arn = &attributes[&QueueAttributeName::QueueArn];
-        let subscribe = aws_sdk_sns::Client::new(&stack.config).subscribe().topic_arn(stack.output("NoticesTopicArn"));
-        subscribe.protocol("sqs").endpoint(arn).send().await.expect("a subscription");
-        Self { stack, lambda: aws_sdk_lambda::Client::new(&stack.config), queue }
+        let alone = SCHEDULE.lock().await;
+        let notices = stack.notices().await;
+        Self { _alone: alone, stack, lambda: aws_sdk_lambda::Client::new(&stack.config), notices }
     }
 
     /// Runs it. Bots of other tests may make it fail, which keeps it from nothing.
@@ -279,7 +270,7 @@ impl<'a> Scheduled<'a> {
     async fn told(&self, bot: &str) -> Vec<String> {
         let mut told = Vec::new();
         loop {
-            let received = self.stack.sqs.receive_message().queue_url(&self.queue).max_number_of_messages(10);
+            let received = self.stack.sqs.receive_message().queue_url(&self.notices.queue).max_number_of_messages(10);
             let messages = received.send().await.expect("the queue answers").messages.unwrap_or_default();
             if messages.is_empty() {
                 return told;
@@ -291,7 +282,7 @@ impl<'a> Scheduled<'a> {
                 self.stack
                     .sqs
                     .delete_message()
-                    .queue_url(&self.queue)
+                    .queue_url(&self.notices.queue)
                     .receipt_handle(receipt)
                     .send()
                     .await

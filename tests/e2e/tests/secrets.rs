@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
+use aws_sdk_sqs::types::MessageAttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use e2e::Stack;
@@ -403,13 +403,7 @@ async fn letters(stack: &Stack, mut expected: BTreeMap<String, usize>) -> Vec<Fo
 /// Lets `rotate` do its round, with a pending key that the platform refuses with a quotation and a key so old that the
 /// operator is told of it.
 async fn sweep(stack: &Stack, planted: &Planted) {
-    let queue = stack.sqs.create_queue().queue_name(Stack::new_bot()).send().await.expect("a queue");
-    let url = queue.queue_url.expect("a URL");
-    let attributes = stack.sqs.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
-    let attributes = attributes.send().await.expect("a queue").attributes.expect("attributes");
-    let subscribe = aws_sdk_sns::Client::new(&stack.config).subscribe().topic_arn(stack.output("NoticesTopicArn"));
-    let subscribe = subscribe.protocol("sqs").endpoint(&attributes[&QueueAttributeName::QueueArn]);
-    let subscription = subscribe.send().await.expect("a subscription").subscription_arn.expect("an ARN");
+    let notices = stack.notices().await;
     let bots: Vec<String> = planted.letters.lock().expect("no panic").keys().cloned().collect();
     let mut aged = 0;
     for bot in bots {
@@ -430,15 +424,14 @@ async fn sweep(stack: &Stack, planted: &Planted) {
     let invoked = invoked.send().await.expect("the function is invoked");
     planted.saw("answer of rotate".into(), format!("{:?} {invoked:?}", invoked.payload()));
     let notice = eventually("a notice to the operator", async || {
-        let received = stack.sqs.receive_message().queue_url(&url).max_number_of_messages(10).send().await.ok()?;
+        let received =
+            stack.sqs.receive_message().queue_url(&notices.queue).max_number_of_messages(10).send().await.ok()?;
         (!received.messages().is_empty()).then(|| format!("{received:?}"))
     })
     .await;
     assert!(notice.contains("line"), "{notice}");
     planted.saw("notice".into(), notice);
-    let sns = aws_sdk_sns::Client::new(&stack.config);
-    sns.unsubscribe().subscription_arn(subscription).send().await.expect("it ends");
-    stack.sqs.delete_queue().queue_url(&url).send().await.expect("it is deleted");
+    stack.end_notices(notices).await;
 }
 
 /// Plants a text on purpose where none belongs, in several forms, and says at how many places it has to be found.

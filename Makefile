@@ -83,6 +83,10 @@ fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slac
 		grep -hE "stat::number_of_executed_units|cov: [0-9]+" target/fuzz/$$channel.log | tail -2 | sed -E 's/.*(cov: [0-9]+ ft: [0-9]+).*/  \1/; s/stat::number_of_executed_units: /  executions: /'; \
 	done
 
+.PHONY: bench-cost
+bench-cost: $(HOOPOE) ## Write what a month on AWS costs into target/bench/cost.json.
+	@tests/bench/cost.py $(HOOPOE)
+
 .PHONY: lint-template
 lint-template: tools ## Let SAM and cfn-lint check template.yaml.
 	target/venv/sam/bin/sam validate --lint --template template.yaml

@@ -12,6 +12,7 @@
 //! | [`dlq`] | `dlq list`, `dlq redrive`: messages that could not be handled |
 //! | [`knowledge`] | `knowledge build`, `check`, `eval`: what the bot knows |
 //! | [`model`] | `model build`, `info`, `eval`, `bench` |
+//! | [`cost`] | `cost`: what a month on AWS costs |
 //!
 //! | module | what the commands share |
 //! |---|---|
@@ -25,6 +26,7 @@
 
 mod channel;
 mod chat;
+mod cost;
 mod dlq;
 mod keys;
 mod knowledge;
@@ -87,6 +89,7 @@ enum Command {
     Dlq(dlq::Dlq),
     Knowledge(knowledge::Knowledge),
     Model(model::Model),
+    Cost(cost::Cost),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -106,6 +109,7 @@ async fn main() -> std::process::ExitCode {
         Command::Dlq(dlq) => dlq.run(global).await,
         Command::Knowledge(knowledge) => knowledge.run(global).await,
         Command::Model(model) => model.run(global.json).await,
+        Command::Cost(cost) => cost.run(global.json),
     };
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -83,6 +83,15 @@ fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slac
 		grep -hE "stat::number_of_executed_units|cov: [0-9]+" target/fuzz/$$channel.log | tail -2 | sed -E 's/.*(cov: [0-9]+ ft: [0-9]+).*/  \1/; s/stat::number_of_executed_units: /  executions: /'; \
 	done
 
+# Its counter of instructions is valgrind, from Debian's packages where it is missing and that is allowed.
+.PHONY: guard
+guard: ## Compare allocations and instructions with the stored counts (ACCEPT=1 to store what is counted now).
+	@command -v valgrind >/dev/null || { echo "Fetching valgrind from Debian's packages"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null; } || { \
+		echo "valgrind is missing: sudo apt install valgrind" >&2; exit 1; }
+	@cargo build --locked --profile guard --package guard
+	@target/guard/guard $(if $(ACCEPT),--accept)
+
 .PHONY: bench-cost
 bench-cost: $(HOOPOE) ## Write what a month on AWS costs into target/bench/cost.json.
 	@tests/bench/cost.py $(HOOPOE)

@@ -53,7 +53,8 @@ def months(reports: list[dict]) -> dict:
     return {
         "title": "What a month costs",
         "text": f"US dollars by the list prices of {reports[0]['region']} as looked up on {reports[0]['prices_of']}, without "
-        f"free tier. Calls for a message are {reports[0]['counts']}; a machine is counted once, whether or not it is enough.",
+        f"free tier. Calls for a message are {reports[0]['counts']}; a machine is counted once, whether or not it is enough. "
+        "Where all pollers are busy, batches fill: then a slower function makes fewer requests, which can outweigh its time.",
         "columns": ["messages a day", "Hoopoe", *names, "a million messages", "in a batch (inference, deliver)"],
         "rows": rows,
         "goals": [],

@@ -5,8 +5,7 @@
 //!
 //! - **Batches.** A message that finds a free poller is a batch of one. A poller that is busy for `d` seconds finds what came
 //!   meanwhile: of `r` messages a second and `c` pollers, `r·d/c`. So a batch has one message until the pollers are busy all
-//!   of the time, then as many as come while one is handled, and never more than ten. (More than ten pollers of ten can handle waits; that
-//!   it waits costs nothing.)
+//!   of the time, then as many as come while one is handled, and never more than ten.
 //! - **Receives.** A poller waits up to 20 s for a message, and is billed for each wait. With `p` pollers and `b` batches a
 //!   second a wait ends after `(1 − e^(−20b/p))·p/b` seconds on average. With `b` → 0 that is 20 s: what is polled while
 //!   nobody talks; with many batches each wait brings one, and idle polls are gone.

@@ -96,6 +96,19 @@ guard: ## Compare allocations and instructions with the stored counts (ACCEPT=1 
 bench-cost: $(HOOPOE) ## Write what a month on AWS costs into target/bench/cost.json.
 	@tests/bench/cost.py $(HOOPOE)
 
+# Both run the binaries of `make functions`. The peer's redis-server is fetched from Debian's packages where it is missing
+# and that is allowed.
+.PHONY: bench-start
+bench-start: knowledge ## Measure the cold start of every function, into target/bench/start.json (QUICK=1 for a short run).
+	@tests/bench/start.py
+
+.PHONY: bench-peers
+bench-peers: knowledge ## Measure the inference function beside peers in Python, into target/bench/peers.json (QUICK=1).
+	@command -v redis-server >/dev/null || { echo "Fetching redis-server from Debian's packages"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || { \
+		echo "redis-server is missing: sudo apt install redis-server" >&2; exit 1; }
+	@tests/bench/peers/bench.py
+
 .PHONY: lint-template
 lint-template: tools ## Let SAM and cfn-lint check template.yaml.
 	target/venv/sam/bin/sam validate --lint --template template.yaml

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ from collections import deque
 from pathlib import Path
 
 import peers
-from standin import LOOP, MEASURED, OK, Aws, Function, peak, processor_seconds, resident, serve
+from standin import LOOP, MEASURED, OK, Aws, Function, peak, processor_seconds, serve
 
 ROOT = peers.ROOT
 INFERENCE = ROOT / "target/lambda/inference/bootstrap"
@@ -262,7 +263,7 @@ class Service:
         message = {"message_id": 1, "date": 1, "chat": {"id": chat, "type": "private"}, "text": text}
         message["from"] = {"id": chat, "is_bot": False, "first_name": "Mei"}
         body = json.dumps({"update_id": chat, "message": message}).encode()
-        reader, writer = self.free.pop() if self.free else await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = await self._connection()
         writer.write(
             b"POST /telegram/main HTTP/1.1\r\nHost: service\r\nContent-Type: application/json\r\n"
             b"X-Telegram-Bot-Api-Secret-Token: %s\r\nContent-Length: %d\r\n\r\n%s" % (SECRET_TOKEN.encode(), len(body), body)
@@ -271,6 +272,15 @@ class Service:
         if not head.startswith(b"HTTP/1.1 200") or b"content-length: 0" not in head.lower():
             raise SystemExit(f"the service answers {head.decode()}")
         self.free.append((reader, writer))
+
+    async def _connection(self):
+        while self.free:
+            reader, writer = self.free.pop()
+            # uvicorn closes what was idle for five seconds.
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
     def stop(self) -> None:
         for _, writer in self.free:
@@ -302,30 +312,36 @@ async def handling(world: World, rounds: int, messages: int) -> dict[str, Figure
     """Batches of 1 and of 10, one after the other without a pause."""
     everyone = [Invoked(world, "Hoopoe"), Invoked(world, "function in Python"), Worker(world)]
     figures = {each.name: Figures() for each in everyone}
-    for each in everyone:
-        await each.start()
-        for size in (1, 10) * 5:
-            await each.handle(world.next(size))
-    for nth in range(rounds):
-        print(f"batches: round {nth + 1} of {rounds}", file=sys.stderr)
-        for size in (1, 10):
-            count = messages // size
-            # The same questions for all.
-            world_at = world.at
-            for each in everyone:
-                world.at = world_at
-                used, began = processor_seconds(each.pid), time.perf_counter()
-                taken = [1000 * await each.handle(world.next(size)) for _ in range(count)]
-                seconds = time.perf_counter() - began
-                figure = figures[each.name]
-                figure.add(f"{size} rate", count * size / seconds)
-                figure.add(f"{size} ms", *taken)
-                figure.add(f"{size} processor", 1000 * (processor_seconds(each.pid) - used) / (count * size))
-    for each in everyone:
-        figures[each.name].add("resident", resident(each.pid))
-        figures[each.name].add("peak", peak(each.pid))
-        each.stop()
+    running = []
+    try:
+        for each in everyone:
+            await each.start()
+            running.append(each)
+            for size in (1, 10) * 5:
+                await each.handle(world.next(size))
+        for nth in range(rounds):
+            print(f"batches: round {nth + 1} of {rounds}", file=sys.stderr)
+            for size in (1, 10):
+                # The same questions for all.
+                world_at = world.at
+                for each in everyone:
+                    world.at = world_at
+                    await batches(world, each, size, messages // size, figures[each.name])
+        for each in everyone:
+            figures[each.name].add("peak", peak(each.pid))
+    finally:
+        for each in running:
+            each.stop()
     return figures
+
+
+async def batches(world: World, each, size: int, count: int, figure: Figures) -> None:
+    used, began = processor_seconds(each.pid), time.perf_counter()
+    taken = [1000 * await each.handle(world.next(size)) for _ in range(count)]
+    seconds = time.perf_counter() - began
+    figure.add(f"{size} rate", count * size / seconds)
+    figure.add(f"{size} ms", *taken)
+    figure.add(f"{size} processor", 1000 * (processor_seconds(each.pid) - used) / (count * size))
 
 
 async def one(world: World, target, messages: list[tuple[int, str]], taken: list[float]) -> None:
@@ -380,18 +396,19 @@ async def load(world: World, rounds: int, seconds: float, count: int) -> dict[st
             target = make()
             world.at = world_at
             figure = figures[target.name]
-            figure.add("start", 1000 * await target.first())
-            await saturated(world, target, 100)
-            for rate in RATES:
-                # Few come at a low rate; they are waited for longer.
-                taken = await steadily(world, target, rate, seconds * (3 if rate < 100 else 1), nth)
-                figure.add(f"{rate} ms", *taken)
-            rate, processor = await saturated(world, target, count)
-            figure.add("rate", rate)
-            figure.add("processor", processor)
-            figure.add("resident", resident(target.pid))
-            figure.add("peak", peak(target.pid))
-            target.stop()
+            try:
+                figure.add("start", 1000 * await target.first())
+                await saturated(world, target, 100)
+                for rate in RATES:
+                    # Few come at a low rate; they are waited for longer.
+                    taken = await steadily(world, target, rate, seconds * (3 if rate < 100 else 1), nth)
+                    figure.add(f"{rate} ms", *taken)
+                rate, processor = await saturated(world, target, count)
+                figure.add("rate", rate)
+                figure.add("processor", processor)
+                figure.add("peak", peak(target.pid))
+            finally:
+                target.stop()
     return figures
 
 
@@ -399,11 +416,11 @@ def ratio(ours: float, theirs: float) -> str:
     return f"{theirs / ours:.1f} x"
 
 
-def sections(batches: dict[str, Figures], loads: dict[str, Figures], rounds: int) -> list[dict]:
-    ours = batches["Hoopoe"]
+def sections(handled: dict[str, Figures], loads: dict[str, Figures], rounds: int) -> list[dict]:
+    ours = handled["Hoopoe"]
     rows = []
     for size in (1, 10):
-        for name, figure in batches.items():
+        for name, figure in handled.items():
             values = figure.values[f"{size} ms"]
             rows.append([
                 name, str(size), figure.shown(f"{size} rate", 1), f"{statistics.median(values):.2f}",
@@ -411,7 +428,7 @@ def sections(batches: dict[str, Figures], loads: dict[str, Figures], rounds: int
                 ratio(ours.median(f"{size} processor"), figure.median(f"{size} processor")), f"{figure.median('peak'):.0f}",
             ])  # fmt: skip
     series = {name: [[f"batches of {size}", round(figure.median(f"{size} processor"), 3)] for size in (1, 10)]
-              for name, figure in batches.items()}  # fmt: skip
+              for name, figure in handled.items()}  # fmt: skip
     first = {
         "title": "The same batch, the same core",
         "text": f"{rounds} rounds, interleaved; in each, every participant is handed the same questions of "
@@ -487,14 +504,14 @@ async def measure(arguments: argparse.Namespace) -> list[dict]:
     await world.open()
     try:
         if arguments.quick:
-            batches = await handling(world, 2, 40)
+            handled = await handling(world, 2, 40)
             loads = await load(world, 1, 3, 100)
         else:
-            batches = await handling(world, arguments.rounds, 300)
+            handled = await handling(world, arguments.rounds, 300)
             loads = await load(world, arguments.rounds, 10, 1000)
     finally:
         world.close()
-    made = sections(batches, loads, 2 if arguments.quick else arguments.rounds)
+    made = sections(handled, loads, 2 if arguments.quick else arguments.rounds)
     if not arguments.quick:
         made.append(agreement(world.texts))
     return made
@@ -511,6 +528,8 @@ def main() -> None:
     peers.prepare()
     peers.collect_bundle()
     os.sched_setaffinity(0, {LOOP})
+    # Stopped from outside, it still stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     made = asyncio.run(measure(arguments))
     result = {"name": "peers", "title": "Peers in Python", "command": "make bench-peers", "sections": made}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -97,6 +97,11 @@ class Aws:
                     self.sent(entry["MessageBody"])
             done = [{"Id": entry["Id"], "MessageId": "message", "MD5OfMessageBody": "none"} for entry in entries]
             return self.answer({"Successful": done, "Failed": []})
+        if operation == b"UpdateItem" and b'"UPDATED_NEW"' in body:
+            # A quota's schedule: the value that was asked for is the one that was written.
+            update = json.loads(body)
+            written = update["ExpressionAttributeValues"].get(":next")
+            return self.answer({"Attributes": {update["ExpressionAttributeNames"]["#value"]: written}})
         return self.fixed.get(operation, self.empty)
 
 

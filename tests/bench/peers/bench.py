@@ -6,7 +6,7 @@ written in Python for Lambda. Both have the same model, the same vocabulary and 
 thread and one processor; AWS, Telegram and the load run on another. What stands in for AWS answers at once.
 
 Examples:
-  tests/bench/peers/bench.py                    everything, 12 minutes
+  tests/bench/peers/bench.py                    everything, 25 minutes
   tests/bench/peers/bench.py --quick            a minute, for trying
 """
 
@@ -28,7 +28,7 @@ from collections import deque
 from pathlib import Path
 
 import peers
-from standin import LOOP, MEASURED, OK, Aws, Function, peak, processor_seconds, serve
+from standin import BOTH, LOOP, MEASURED, OK, ONE, Aws, Function, peak, processor_seconds, serve
 
 ROOT = peers.ROOT
 INFERENCE = ROOT / "target/lambda/inference/bootstrap"
@@ -57,11 +57,11 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def started(command: list[str], variables: dict[str, str] | None = None, **options) -> subprocess.Popen:
-    """A process on the processor of what is measured."""
-    os.sched_setaffinity(0, {MEASURED})
+def started(command: list[str], variables: dict[str, str], processors: frozenset) -> subprocess.Popen:
+    """A process on these processors."""
+    os.sched_setaffinity(0, processors)
     try:
-        return subprocess.Popen(command, env=None if variables is None else os.environ | variables, **options)
+        return subprocess.Popen(command, env=os.environ | variables)
     finally:
         os.sched_setaffinity(0, {LOOP})
 
@@ -147,23 +147,26 @@ def batch(messages: list[tuple[int, str]]) -> bytes:
 
 
 class Invoked:
-    """A Lambda function that answers batches: ours, or the one in Python. Batches go to it one after the other, each of
-    what has come meanwhile, at most `size`, as a queue's mapping hands them over."""
+    """A Lambda function that answers batches: ours, or the one in Python. Each of its processes is handed what has come
+    meanwhile, at most `SIZE` at once, as a queue's mapping does."""
 
-    def __init__(self, world: World, name: str) -> None:
+    SIZE = 10
+
+    def __init__(self, world: World, name: str, processes: int = 1) -> None:
         self.world, self.name = world, name
         if name == "Hoopoe":
             command, variables, folder = [str(INFERENCE)], peers.variables(), None
         else:
             command, variables, folder = peers.python_function()
-        self.function = Function(command, variables | {"AWS_ENDPOINT_URL": f"http://{world.aws}"}, folder)
+        variables |= {"AWS_ENDPOINT_URL": f"http://{world.aws}"}
+        processors = ONE if processes == 1 else BOTH
+        self.functions = [Function(command, variables, folder, processors) for _ in range(processes)]
+        self.idle = list(self.functions)
         self.queue: deque = deque()
-        self.busy = False
-        self.size = 10
 
     async def start(self) -> None:
-        await self.function.start()
-        self.pid = self.function.process.pid
+        await asyncio.gather(*(function.start() for function in self.functions))
+        self.pids = [function.process.pid for function in self.functions]
 
     async def first(self) -> float:
         began = time.perf_counter()
@@ -172,21 +175,21 @@ class Invoked:
         return time.perf_counter() - began
 
     async def handle(self, messages: list[tuple[int, str]]) -> float:
-        seconds, answer = await self.function.invoke(batch(messages))
+        function = self.idle.pop()
+        seconds, answer = await function.invoke(batch(messages))
+        self.idle.append(function)
         if b'"batchItemFailures":[]' not in answer.replace(b" ", b""):
             raise SystemExit(f"{self.name} failed: {answer.decode()}")
         return seconds
 
     async def post(self, chat: int, text: str) -> None:
         self.queue.append((chat, text))
-        if not self.busy:
-            self.busy = True
-            while self.queue:
-                await self.handle([self.queue.popleft() for _ in range(min(self.size, len(self.queue)))])
-            self.busy = False
+        while self.idle and self.queue:
+            await self.handle([self.queue.popleft() for _ in range(min(self.SIZE, len(self.queue)))])
 
     def stop(self) -> None:
-        self.function.stop()
+        for function in self.functions:
+            function.stop()
 
 
 class Worker:
@@ -221,7 +224,7 @@ class Worker:
             )
         finally:
             os.sched_setaffinity(0, {LOOP})
-        self.pid = self.process.pid
+        self.pids = [self.process.pid]
         await asyncio.wait_for(self.process.stdout.readline(), PATIENCE)
 
     async def handle(self, messages: list[tuple[int, str]]) -> float:
@@ -240,15 +243,16 @@ class Service:
 
     name = "service"
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, workers: int = 1) -> None:
+        self.world, self.workers = world, workers
         self.port = free_port()
         self.free: list = []
 
     async def start(self) -> None:
-        variables = Worker(self.world).variables() | {"PORT": str(self.port)}
-        self.process = started([str(peers.PYTHON), str(peers.HERE / "service/service.py")], variables)
-        self.pid = self.process.pid
+        variables = Worker(self.world).variables() | {"PORT": str(self.port), "WORKERS": str(self.workers)}
+        command = [str(peers.PYTHON), str(peers.HERE / "service/service.py")]
+        self.process = started(command, variables, ONE if self.workers == 1 else BOTH)
+        self.pids = [self.process.pid]
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -317,6 +321,11 @@ class Figures:
         return statistics.median(self.values[name])
 
 
+def processor(target) -> float:
+    """Seconds of processor that its processes have used."""
+    return sum(map(processor_seconds, target.pids))
+
+
 async def handling(world: World, rounds: int, messages: int) -> dict[str, Figures]:
     """Batches of 1 and of 10, one after the other without a pause."""
     everyone = [Invoked(world, "Hoopoe"), Invoked(world, "function in Python"), Worker(world)]
@@ -337,7 +346,7 @@ async def handling(world: World, rounds: int, messages: int) -> dict[str, Figure
                     world.at = world_at
                     await batches(world, each, size, messages // size, figures[each.name])
         for each in everyone:
-            figures[each.name].add("peak", peak(each.pid))
+            figures[each.name].add("peak", sum(map(peak, each.pids)))
     finally:
         for each in running:
             each.stop()
@@ -345,12 +354,12 @@ async def handling(world: World, rounds: int, messages: int) -> dict[str, Figure
 
 
 async def batches(world: World, each, size: int, count: int, figure: Figures) -> None:
-    used, began = processor_seconds(each.pid), time.perf_counter()
+    used, began = processor(each), time.perf_counter()
     taken = [1000 * await each.handle(world.next(size)) for _ in range(count)]
     seconds = time.perf_counter() - began
     figure.add(f"{size} rate", count * size / seconds)
     figure.add(f"{size} ms", *taken)
-    figure.add(f"{size} processor", 1000 * (processor_seconds(each.pid) - used) / (count * size))
+    figure.add(f"{size} processor", 1000 * (processor(each) - used) / (count * size))
 
 
 async def one(world: World, target, messages: list[tuple[int, str]], taken: list[float]) -> None:
@@ -387,21 +396,23 @@ async def saturated(world: World, target, count: int) -> tuple[float, float]:
             left -= 1
             await one(world, target, world.next(1), taken)
 
-    used, began = processor_seconds(target.pid), time.perf_counter()
+    used, began = processor(target), time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
     seconds = time.perf_counter() - began
-    return len(taken) / seconds, 1000 * (processor_seconds(target.pid) - used) / len(taken)
+    return len(taken) / seconds, 1000 * (processor(target) - used) / len(taken)
 
 
 RATES = (12, 120)
 
 
-async def load(world: World, rounds: int, seconds: float, count: int) -> dict[str, Figures]:
+async def load(world: World, rounds: int, seconds: float, count: int, both: bool) -> dict[str, Figures]:
+    """The inference function and the service in turn; on one core, or two of each on `both`."""
     figures = {name: Figures() for name in ("Hoopoe", "service")}
+    copies = 2 if both else 1
     for nth in range(rounds):
-        print(f"load: round {nth + 1} of {rounds}", file=sys.stderr)
+        print(f"load on {copies} core{'s' * both}: round {nth + 1} of {rounds}", file=sys.stderr)
         world_at = world.at
-        for make in (lambda: Invoked(world, "Hoopoe"), lambda: Service(world)):
+        for make in (lambda: Invoked(world, "Hoopoe", copies), lambda: Service(world, copies)):
             target = make()
             world.at = world_at
             figure = figures[target.name]
@@ -412,10 +423,10 @@ async def load(world: World, rounds: int, seconds: float, count: int) -> dict[st
                     # Few come at a low rate; they are waited for longer.
                     taken = await steadily(world, target, rate, seconds * (3 if rate < 100 else 1), nth)
                     figure.add(f"{rate} ms", *taken)
-                rate, processor = await saturated(world, target, count)
+                rate, used = await saturated(world, target, count)
                 figure.add("rate", rate)
-                figure.add("processor", processor)
-                figure.add("peak", peak(target.pid))
+                figure.add("processor", used)
+                figure.add("peak", sum(map(peak, target.pids)))
             finally:
                 target.stop()
     return figures
@@ -425,7 +436,7 @@ def ratio(ours: float, theirs: float) -> str:
     return f"{theirs / ours:.1f} x"
 
 
-def sections(handled: dict[str, Figures], loads: dict[str, Figures], rounds: int) -> list[dict]:
+def sections(handled: dict[str, Figures], loads: dict[int, dict[str, Figures]], rounds: int) -> list[dict]:
     ours = handled["Hoopoe"]
     rows = []
     for size in (1, 10):
@@ -454,31 +465,34 @@ def sections(handled: dict[str, Figures], loads: dict[str, Figures], rounds: int
                    "y_label": "ms", "log_x": False, "log_y": False, "series": series}],
     }  # fmt: skip
     rows = []
-    for name, figure in loads.items():
-        latency = []
-        for rate in RATES:
-            values = figure.values[f"{rate} ms"]
-            latency.append(f"{statistics.mean(values):.1f} / {statistics.median(values):.1f} / {percentile(values, 0.99):.1f}")
-        rows.append([name, figure.shown("start", 0), *latency, figure.shown("rate", 1), figure.shown("processor"),
-                     f"{figure.median('peak'):.0f}"])  # fmt: skip
-    hoopoe, service = loads["Hoopoe"], loads["service"]
-    rows.append([
-        "service / Hoopoe", f"{service.median('start') / hoopoe.median('start'):.1f} x",
-        *(f"{statistics.median(service.values[f'{rate} ms']) / statistics.median(hoopoe.values[f'{rate} ms']):.1f} x (P50)"
-          for rate in RATES),
-        f"{service.median('rate') / hoopoe.median('rate'):.2f} x",
-        f"{service.median('processor') / hoopoe.median('processor'):.1f} x",
-        f"{service.median('peak') / hoopoe.median('peak'):.1f} x",
-    ])  # fmt: skip
+    for cores, figures in loads.items():
+        for name, figure in figures.items():
+            latency = []
+            for rate in RATES:
+                values = figure.values[f"{rate} ms"]
+                mean, middle = statistics.mean(values), statistics.median(values)
+                latency.append(f"{mean:.1f} / {middle:.1f} / {percentile(values, 0.99):.1f}")
+            rows.append([name, str(cores), figure.shown("start", 0), *latency, figure.shown("rate", 1),
+                         figure.shown("processor"), f"{figure.median('peak'):.0f}"])  # fmt: skip
+        hoopoe, service = figures["Hoopoe"], figures["service"]
+        rows.append([
+            "service / Hoopoe", str(cores), ratio(hoopoe.median("start"), service.median("start")),
+            *(f"{ratio(hoopoe.median(f'{rate} ms'), service.median(f'{rate} ms'))} (P50)" for rate in RATES),
+            f"{service.median('rate') / hoopoe.median('rate'):.2f} x",
+            ratio(hoopoe.median("processor"), service.median("processor")),
+            ratio(hoopoe.median("peak"), service.median("peak")),
+        ])  # fmt: skip
     second = {
         "title": "The service beside the inference function, under load",
-        "text": f"{rounds} rounds, interleaved, each with fresh processes on one core. The service is the whole of it: webhook, "
-        "queue, session, model, reply posted to Telegram; its Redis runs on the other core and is not counted. Hoopoe here is "
+        "text": f"{rounds} rounds, interleaved, each with fresh processes: on one core, with the load and what stands in "
+        "for others on the other; then on both cores, which they share with the load: two workers of the service, two "
+        "processes of the function. The service is the whole of it: webhook, "
+        "queue, session, model, reply posted to Telegram; its Redis runs beside the load and is not counted. Hoopoe here is "
         "the inference function alone, from the message in its queue to the reply in the next; its webhook and its deliver "
         "function and SQS are not in these figures, the path benchmark has them. Messages come at random at the given mean "
         f"rate; at saturation {IN_FLIGHT} are always unanswered. Both take up to 10 that wait at once. Latency as mean / P50 / "
         "P99. Start is from the start of the process to the first reply.",
-        "columns": ["what", "start, ms", *(f"ms at {rate}/s" for rate in RATES), "messages a second, saturated",
+        "columns": ["what", "cores", "start, ms", *(f"ms at {rate}/s" for rate in RATES), "messages a second, saturated",
                     "processor ms a message", "peak MB"],
         "rows": rows,
         "goals": [],
@@ -542,10 +556,13 @@ async def measure(arguments: argparse.Namespace) -> list[dict]:
     try:
         if arguments.quick:
             handled = await handling(world, 2, 40)
-            loads = await load(world, 1, 3, 100)
+            loads = {1: await load(world, 1, 3, 100, False), 2: await load(world, 1, 3, 100, True)}
         else:
             handled = await handling(world, arguments.rounds, 300)
-            loads = await load(world, arguments.rounds, 10, 1000)
+            loads = {
+                1: await load(world, arguments.rounds, 10, 1000, False),
+                2: await load(world, arguments.rounds, 10, 1000, True),
+            }
         same = await agreement(world)
     finally:
         world.close()

@@ -7,13 +7,18 @@ The graph and its weights are the very files, with the same options of ONNX Runt
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
+# numpy's threads wait for each other by spinning, and would take from the workers what they need.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 
 PREFIX = "query: "
 # What the cosine of the nearest example counts for, beside the classifier's score (shared/knowledge, neighbours.rs).

@@ -21,6 +21,7 @@ ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 PATIENCE = 20
 # Where the event loop runs, and where what is measured runs.
 LOOP, MEASURED = 0, 1
+ONE, BOTH = frozenset({MEASURED}), frozenset({LOOP, MEASURED})
 
 
 class Connection(asyncio.Protocol):
@@ -108,8 +109,10 @@ class Aws:
 class Function:
     """A function's process and the runtime API that it polls."""
 
-    def __init__(self, command: list[str], variables: dict[str, str], folder: Path | None = None) -> None:
-        self.command, self.variables, self.folder = command, variables, folder
+    def __init__(
+        self, command: list[str], variables: dict[str, str], folder: Path | None = None, processors: frozenset = ONE
+    ) -> None:
+        self.command, self.variables, self.folder, self.processors = command, variables, folder, processors
         self.waiting = None
         self.events: deque = deque()
         self.begun: dict[bytes, tuple[float, asyncio.Future]] = {}
@@ -121,7 +124,7 @@ class Function:
         address = await serve(self._handle)
         variables = {"PATH": os.environ["PATH"], **self.variables, "AWS_LAMBDA_RUNTIME_API": address}
         # A process begins where its parent runs.
-        os.sched_setaffinity(0, {MEASURED})
+        os.sched_setaffinity(0, self.processors)
         self.began = time.perf_counter()
         try:
             self.process = subprocess.Popen(

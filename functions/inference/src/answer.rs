@@ -7,7 +7,7 @@ use hoopoe_encoder::{Embeddings, Encoder, EncoderError, EncoderFiles, Options};
 use hoopoe_knowledge::{Date, Decision, Knowledge, TextName};
 use hoopoe_message::{ChannelEvent, Command, Content, InboundMessage, Language, Timestamp};
 use hoopoe_store::Session;
-use hoopoe_telemetry::count;
+use hoopoe_telemetry::{count, count_with};
 use lambda_runtime::Error;
 
 /// Of a question the session keeps this much.
@@ -121,7 +121,7 @@ impl Answerer {
         let question_kept = question[..question.floor_char_boundary(MAX_KEPT)].to_owned();
         match self.knowledge.decide(embedding, question, language, Date::of(now)) {
             Decision::Answer { intent, text, suggestions, .. } => {
-                count("Answered", 1, ("Intent", intent));
+                count_with("Answered", 1, ("Pack", self.knowledge.name()), ("Intent", intent));
                 Answer::Say {
                     question: question_kept,
                     text: text.to_owned(),

@@ -125,7 +125,7 @@ struct Lever {
     pull: fn(&mut Counts, &mut Load),
 }
 
-const LEVERS: [Lever; 8] = [
+const LEVERS: [Lever; 7] = [
     Lever {
         what: "InferenceConcurrency=none DeliverConcurrency=none: idle queues are polled by 2 and not by 5",
         setting: true,
@@ -144,11 +144,6 @@ const LEVERS: [Lever; 8] = [
                 inference.memory_mb = 1024.0;
             }
         },
-    },
-    Lever {
-        what: "the intent as a field of the log line, and no dimension: one metric instead of one for each intent",
-        setting: false,
-        pull: |counts, _| counts.metrics.iter_mut().for_each(|metric| metric.by_intent = false),
     },
     Lever {
         what: "no metrics but the one that an alarm reads: counts as fields of a log line, summed when somebody asks",
@@ -328,7 +323,7 @@ fn notes(counts: &Counts) -> Vec<String> {
             "A model is {}, {} tokens in and {} out for an answer: an estimate, no function asks one yet.",
             counts.llm.model, counts.llm.input_tokens, counts.llm.output_tokens
         ),
-        "Metrics assume a bot on one channel whose intents are asked alike; few intents asked often cost less.".to_owned(),
+        "Metrics assume a bot on one channel; each further channel has some of its own.".to_owned(),
         "A message is a text on Telegram, in a conversation of three; access tokens, repeated webhooks, retries, the page of \
          the web chat and the fixed egress address are not in it."
             .to_owned(),

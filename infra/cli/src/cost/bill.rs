@@ -158,9 +158,7 @@ fn usage(counts: &Counts, load: Load) -> BTreeMap<Key, f64> {
     }
     add(Meter::LogGbMonth, "", logged * counts.kept.log_compressed * counts.kept.log_days / DAYS);
     for metric in &counts.metrics {
-        let series = if metric.by_intent { f64::from(counts.traffic.intents) } else { 1.0 };
-        let item = if metric.by_intent { "by intent" } else { "others" };
-        add(Meter::MetricHour, item, HOURS * series * some(n * metric.share / series / HOURS));
+        add(Meter::MetricHour, "", HOURS * some(n * metric.share / HOURS));
     }
     let kept = (counts.kept.idle_bytes + n * counts.kept.message_bytes * counts.kept.days / DAYS) / GB;
     add(Meter::DynamodbGbMonth, "", kept);
@@ -324,7 +322,8 @@ mod tests {
             let bill = Bill::of(&counts, &prices, load(messages));
             bill.lines.iter().filter(|line| line.item.starts_with("metric")).map(|line| line.month_usd).sum()
         };
-        assert!(metrics(1e8) < 55.0 * 0.30 + 0.001 && metrics(1e8) > 55.0 * 0.29);
+        let series = counts.metrics.len() as f64;
+        assert!(metrics(1e8) < series * 0.30 + 0.001 && metrics(1e8) > series * 0.29);
         assert!(metrics(1.0) < 5.0 * 0.30 / 730.0);
     }
 

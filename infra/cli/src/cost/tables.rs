@@ -113,7 +113,6 @@ impl Function {
 pub(super) struct Traffic {
     pub(super) environment_seconds: f64,
     pub(super) key_cache_seconds: f64,
-    pub(super) intents: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -185,8 +184,6 @@ pub(super) struct Metric {
     #[serde(rename = "name")]
     _name: String,
     pub(super) share: f64,
-    #[serde(default)]
-    pub(super) by_intent: bool,
     pub(super) code: String,
 }
 

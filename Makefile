@@ -109,6 +109,11 @@ bench-peers: knowledge ## Measure the inference function beside peers in Python,
 		echo "redis-server is missing: sudo apt install redis-server" >&2; exit 1; }
 	@tests/bench/peers/bench.py
 
+.PHONY: bench-path
+bench-path: build-InferenceFunction ## Measure the whole way of a message on the binaries of `make functions` (QUICK=1 for a short run).
+	cargo build --release --locked --package path
+	target/release/path $(if $(QUICK),--quick)
+
 .PHONY: lint-template
 lint-template: tools ## Let SAM and cfn-lint check template.yaml.
 	target/venv/sam/bin/sam validate --lint --template template.yaml

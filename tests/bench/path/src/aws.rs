@@ -88,7 +88,8 @@ mod tests {
     fn a_ciphertext_is_bound_to_its_context() {
         let context = json!({"channel": "telegram"});
         let decrypt = |context: &Json| {
-            let request = json!({"CiphertextBlob": encrypt(&json!({"channel": "telegram"}), "s"), "EncryptionContext": context});
+            let request =
+                json!({"CiphertextBlob": encrypt(&json!({"channel": "telegram"}), "s"), "EncryptionContext": context});
             decrypt("Decrypt", request.to_string().as_bytes())
         };
         assert_eq!(decrypt(&context).expect("it opens")["Plaintext"], "cw==");

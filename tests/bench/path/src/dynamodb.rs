@@ -127,7 +127,8 @@ impl DynamoDb {
     }
 
     fn batch_get(&self, request: &Request) -> Result<Done, String> {
-        let Some((name, wanted)) = request.request_items.iter().next().filter(|_| request.request_items.len() == 1) else {
+        let Some((name, wanted)) = request.request_items.iter().next().filter(|_| request.request_items.len() == 1)
+        else {
             return Err("a BatchGetItem of one table is expected".to_owned());
         };
         let table = self.tables.get(name.as_str()).ok_or_else(|| format!("no table {name}"))?;
@@ -281,9 +282,7 @@ mod tests {
     #[test]
     fn units_go_by_the_size_of_each_item() {
         let db = DynamoDb::new();
-        let put = |bytes: usize| {
-            json!({"TableName": "sessions", "Item": {"conversation": {"S": "c"}, "state": {"S": "x".repeat(bytes)}}})
-        };
+        let put = |bytes: usize| json!({"TableName": "sessions", "Item": {"conversation": {"S": "c"}, "state": {"S": "x".repeat(bytes)}}});
         assert_eq!(call(&db, "PutItem", put(5000)).3, 5.0);
         assert_eq!(call(&db, "PutItem", put(10)).3, 5.0, "the larger one counts");
         call(&db, "PutItem", put(5000));

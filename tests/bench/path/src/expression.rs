@@ -168,8 +168,12 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(Token::Name(_)) => self.path(),
             Some(Token::Value(value)) => {
-                let value =
-                    self.placeholders.values.get(value).cloned().ok_or_else(|| format!("{value} stands for nothing"))?;
+                let value = self
+                    .placeholders
+                    .values
+                    .get(value)
+                    .cloned()
+                    .ok_or_else(|| format!("{value} stands for nothing"))?;
                 self.at += 1;
                 Ok(Some(value))
             }
@@ -271,7 +275,8 @@ pub(crate) fn update(expression: &str, placeholders: &Placeholders, item: &mut I
             match clause.as_str() {
                 "SET" => {
                     reader.sign("=")?;
-                    let mut value = reader.operand()?.ok_or_else(|| format!("{expression:?} reads what is not there"))?;
+                    let mut value =
+                        reader.operand()?.ok_or_else(|| format!("{expression:?} reads what is not there"))?;
                     for (sign, factor) in [("+", 1), ("-", -1)] {
                         if reader.takes(&Token::Sign(sign)) {
                             let other = reader.operand()?.and_then(|other| other.number());

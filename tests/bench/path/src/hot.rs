@@ -155,11 +155,7 @@ pub(crate) async fn inference(binaries: &Binaries, batches: usize, questions: &[
 }
 
 /// Encodes what comes, on the same processor as the functions.
-fn encoder(
-    bundle: &Path,
-    texts: &std::sync::mpsc::Receiver<Vec<String>>,
-    taken: &tokio::sync::mpsc::Sender<Duration>,
-) {
+fn encoder(bundle: &Path, texts: &std::sync::mpsc::Receiver<Vec<String>>, taken: &tokio::sync::mpsc::Sender<Duration>) {
     let mut processors = rustix::thread::CpuSet::new();
     processors.set(PROCESSOR);
     // Where it is not allowed, the comparison is a little less exact.

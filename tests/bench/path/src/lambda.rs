@@ -336,7 +336,8 @@ impl RuntimeApi {
         if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = ready.send(());
         }
-        let Some(event) = self.events.lock().await.recv().await else { return answer(410, "{}") };
+        // Where no event will come any more, the environment is about to be ended.
+        let Some(event) = self.events.lock().await.recv().await else { return std::future::pending().await };
         let answer = Response::builder()
             .header("content-type", "application/json")
             .header("lambda-runtime-aws-request-id", &event.id)

@@ -14,16 +14,29 @@ use crate::world::{Books, World};
 pub(crate) enum Rate {
     Steady(f64),
     /// Ten times as many for a while in the middle.
-    Burst { base: f64, from: f64, to: f64 },
-    /// A day in so many seconds: quiet at both ends, three times the mean over two thirds... as a raised cosine.
-    Day { mean: f64, seconds: f64 },
+    Burst {
+        base: f64,
+        from: f64,
+        to: f64,
+    },
+    /// A day in so many seconds: nearly nobody at both ends, nearly twice the mean in the middle.
+    Day {
+        mean: f64,
+        seconds: f64,
+    },
 }
 
 impl Rate {
     fn at(self, second: f64) -> f64 {
         match self {
             Self::Steady(rate) => rate,
-            Self::Burst { base, from, to } => if (from..to).contains(&second) { 10.0 * base } else { base },
+            Self::Burst { base, from, to } => {
+                if (from..to).contains(&second) {
+                    10.0 * base
+                } else {
+                    base
+                }
+            }
             Self::Day { mean, seconds } => mean * (1.0 - 0.9 * (std::f64::consts::TAU * second / seconds).cos()),
         }
     }
@@ -136,7 +149,8 @@ pub(crate) async fn run(world: &Arc<World>, load: Load, questions: &Arc<Vec<Stri
             // As Telegram does: what was not taken is posted again.
             for pause in [1, 2, 4, 8] {
                 let answered = world.webhook.invoke(event.clone().into()).await;
-                let answered = answered.ok().and_then(|answer| serde_json::from_slice::<serde_json::Value>(&answer).ok());
+                let answered =
+                    answered.ok().and_then(|answer| serde_json::from_slice::<serde_json::Value>(&answer).ok());
                 if answered.is_some_and(|answer| answer["statusCode"] == 200) {
                     entry.acknowledged = Some(Instant::now());
                     break;
@@ -272,6 +286,9 @@ mod tests {
     #[test]
     fn quantiles_are_of_the_sorted_numbers() {
         let numbers: Vec<f64> = (1..=1000).map(f64::from).collect();
-        assert_eq!((quantile(&numbers, 0.5), quantile(&numbers, 0.99), quantile(&numbers, 1.0)), (500.0, 990.0, 1000.0));
+        assert_eq!(
+            (quantile(&numbers, 0.5), quantile(&numbers, 0.99), quantile(&numbers, 1.0)),
+            (500.0, 990.0, 1000.0)
+        );
     }
 }

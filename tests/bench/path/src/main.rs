@@ -109,7 +109,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         }
         let seconds = if quick { 8.0 } else { 30.0 };
         let load = Load { rate: Rate::Steady(100.0), warm_up: 3.0, seconds, people: 5000 };
-        let full = go(&binaries, &questions, "full", "100 a second in full batches".to_owned(), 100.0, load, BATCH).await?;
+        let full =
+            go(&binaries, &questions, "full", "100 a second in full batches".to_owned(), 100.0, load, BATCH).await?;
         let projected = report::counts(&full.outcome.books, full.outcome.all_messages);
         counts.push(("1,200 a second (model: full batches)".to_owned(), projected.clone()));
         sections.push(report::latency(&runs, quick));
@@ -122,7 +123,8 @@ async fn measure(arguments: &Arguments) -> Result<()> {
         let rates: &[f64] = if quick { &[60.0, 240.0] } else { &[60.0, 120.0, 180.0, 240.0, 300.0, 360.0, 480.0] };
         for rate in rates {
             let people = person_count(*rate);
-            let load = Load { rate: Rate::Steady(*rate), warm_up: 3.0, seconds: if quick { 5.0 } else { 10.0 }, people };
+            let load =
+                Load { rate: Rate::Steady(*rate), warm_up: 3.0, seconds: if quick { 5.0 } else { 10.0 }, people };
             let run = go(&binaries, &questions, "step", format!("{rate:.0} a second"), *rate, load, 1).await?;
             // Beyond this the queues only grow longer.
             let over = mean(&run.outcome.times) > 2000.0;
@@ -135,7 +137,9 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Part::Hot) {
         eprintln!("processor time of a webhook request");
-        sections.push(report::webhook(&hot::webhook(&binaries, if quick { 5 } else { 15 }, if quick { 200 } else { 500 }).await?));
+        sections.push(report::webhook(
+            &hot::webhook(&binaries, if quick { 5 } else { 15 }, if quick { 200 } else { 500 }).await?,
+        ));
         eprintln!("inference outside the model");
         sections.push(report::inference(&hot::inference(&binaries, if quick { 20 } else { 150 }, &questions).await?));
         eprintln!("calls of a message");
@@ -183,12 +187,12 @@ fn loads(arguments: &Arguments) -> Vec<(&'static str, String, f64, Load)> {
     let mut loads = vec![
         steady("12", 12.0, if quick { 20.0 } else { 150.0 }),
         steady("120", 120.0, if quick { 10.0 } else { 60.0 }),
-        burst("12 x 10", 12.0, if quick { 10.0 } else { 30.0 }),
+        burst("12-burst", 12.0, if quick { 10.0 } else { 30.0 }),
         ("day", format!("a day in {seconds:.0} s, 24 a second in the mean, 2 to 46"), 24.0, day),
     ];
     if !quick {
         // What a burst of 1,200 a second leaves behind is worked off when it is over.
-        loads.insert(3, burst("120 x 10", 120.0, 10.0));
+        loads.insert(3, burst("120-burst", 120.0, 10.0));
     }
     loads
 }

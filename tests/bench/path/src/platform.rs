@@ -50,7 +50,8 @@ impl Platform {
 
     pub(crate) async fn handle(self: Arc<Self>, call: Call) -> Answer {
         let at = Instant::now();
-        let message = serde_json::from_slice::<SendMessage>(&call.body).ok().filter(|_| call.path.ends_with("/sendMessage"));
+        let message =
+            serde_json::from_slice::<SendMessage>(&call.body).ok().filter(|_| call.path.ends_with("/sendMessage"));
         let Some(SendMessage { chat_id, reply_parameters: Some(ReplyParameters { message_id }) }) = message else {
             eprintln!("the platform does not understand {}", call.path.rsplit('/').next().unwrap_or_default());
             return answer(400, r#"{"ok":false,"error_code":400,"description":"Bad Request"}"#);

@@ -67,7 +67,11 @@ fn milliseconds(value: f64) -> String {
 
 /// The far tail of a few messages is one message: none is said then.
 fn tail(times: &[f64]) -> String {
-    if times.len() >= 1000 { milliseconds(quantile(times, 0.999)) } else { format!("max {}", milliseconds(quantile(times, 1.0))) }
+    if times.len() >= 1000 {
+        milliseconds(quantile(times, 0.999))
+    } else {
+        format!("max {}", milliseconds(quantile(times, 1.0)))
+    }
 }
 
 /// Latency and the promises, one row a load.
@@ -92,7 +96,11 @@ pub(crate) fn latency(runs: &[Run], quick: bool) -> Section {
         .collect();
     let mut goals = Vec::new();
     for (name, fast, seed) in [
-        ("12", "12 a second: mean below 100 ms, P99 below 300 ms", "a million turns a day (11.6 a second): mean 300 ms, P99 500 ms"),
+        (
+            "12",
+            "12 a second: mean below 100 ms, P99 below 300 ms",
+            "a million turns a day (11.6 a second): mean 300 ms, P99 500 ms",
+        ),
         ("120", "120 a second: mean below 100 ms, P99 below 300 ms", ""),
     ] {
         let Some(run) = runs.iter().find(|run| run.name == name) else { continue };
@@ -137,8 +145,16 @@ pub(crate) fn latency(runs: &[Run], quick: bool) -> Section {
             if quick { "short " } else { "" }
         ),
         columns: columns(&[
-            "load", "messages", "mean", "P50", "P99", "P99.9", "with the platform's time: mean / P99",
-            "webhook's answer: P50 / P99", "lost / twice / out of order", "refused / dead",
+            "load",
+            "messages",
+            "mean",
+            "P50",
+            "P99",
+            "P99.9",
+            "with the platform's time: mean / P99",
+            "webhook's answer: P50 / P99",
+            "lost / twice / out of order",
+            "refused / dead",
         ]),
         rows,
         goals,
@@ -146,7 +162,7 @@ pub(crate) fn latency(runs: &[Run], quick: bool) -> Section {
             file: "path-latency".to_owned(),
             title: "From the webhook to the platform".to_owned(),
             kind: "bar",
-            x_label: "messages a second",
+            x_label: "load, messages a second",
             y_label: "ms",
             log_x: false,
             log_y: false,
@@ -189,7 +205,11 @@ pub(crate) fn model() -> Section {
         columns: columns(&["what", "distribution", "source"]),
         rows: vec![
             row("function URL to event", url.words(), "no published figure found; commonly reported"),
-            row("DynamoDB, a call", dynamodb.words(), "\"single-digit millisecond\" by AWS; range as operators report it"),
+            row(
+                "DynamoDB, a call",
+                dynamodb.words(),
+                "\"single-digit millisecond\" by AWS; range as operators report it",
+            ),
             row("SQS, a call", sqs.words(), "no published figure found; range as operators report it"),
             row(
                 "SQS to a free poller to event",
@@ -198,7 +218,11 @@ pub(crate) fn model() -> Section {
                  bitesizedserverless.com/bite/serverless-messaging-latency-compared",
             ),
             row("KMS, a call", kms.words(), "\"often under 10 ms\""),
-            row("a new environment, before its process", environment.words(), "no published figure; the process is started and measured here"),
+            row(
+                "a new environment, before its process",
+                environment.words(),
+                "no published figure; the process is started and measured here",
+            ),
             row("the platform's answer", platform.words(), "chosen"),
         ],
         goals: vec![],
@@ -228,17 +252,21 @@ pub(crate) fn concurrency(runs: &[Run]) -> Section {
         .collect();
     let plots = runs
         .iter()
-        .filter(|run| matches!(run.name, "120" | "12 x 10" | "120 x 10" | "day"))
+        .filter(|run| run.name != "12")
         .map(|run| {
             let line = |of: &dyn Fn(&(f64, [usize; 3], usize)) -> usize| -> Vec<Json> {
-                run.outcome.timeline.iter().map(|sample| json!([(sample.0 * 100.0).round() / 100.0, of(sample)])).collect()
+                run.outcome
+                    .timeline
+                    .iter()
+                    .map(|sample| json!([(sample.0 * 100.0).round() / 100.0, of(sample)]))
+                    .collect()
             };
             let mut series = BTreeMap::from([("in the queues".to_owned(), line(&|sample| sample.2))]);
             for (function, name) in ["telegram", "inference", "deliver"].into_iter().enumerate() {
                 series.insert(name.to_owned(), line(&|sample| sample.1[function]));
             }
             Plot {
-                file: format!("path-concurrency-{}", run.name.replace([' ', 'x'], "").replace("1210", "12-burst").replace("12010", "120-burst")),
+                file: format!("path-concurrency-{}", run.name),
                 title: format!("Environments in use: {}", run.words),
                 kind: "line",
                 x_label: "seconds",
@@ -256,7 +284,15 @@ pub(crate) fn concurrency(runs: &[Run]) -> Section {
              {CONCURRENCY} for both mappings, as in template.yaml. Processor is the share of the machine's two that the \
              functions and the stand-ins took."
         ),
-        columns: columns(&["load", "telegram", "inference", "deliver", "starts", "most in the queues", "processors: functions / stand-ins"]),
+        columns: columns(&[
+            "load",
+            "telegram",
+            "inference",
+            "deliver",
+            "starts",
+            "most in the queues",
+            "processors: functions / stand-ins",
+        ]),
         rows,
         goals: vec![],
         plots,
@@ -285,10 +321,8 @@ pub(crate) fn saturation(runs: &[Run]) -> Section {
     let point = |of: fn(&[f64]) -> f64| -> Vec<Json> {
         runs.iter().map(|run| json!([run.rate, of(&run.outcome.times).round()])).collect()
     };
-    let series = BTreeMap::from([
-        ("mean".to_owned(), point(mean)),
-        ("P99".to_owned(), point(|times| quantile(times, 0.99))),
-    ]);
+    let series =
+        BTreeMap::from([("mean".to_owned(), point(mean)), ("P99".to_owned(), point(|times| quantile(times, 0.99)))]);
     Section {
         title: "Where this machine saturates",
         text: "Short loads at growing rates with the same latencies, each in a new world. Two processors carry functions and \
@@ -330,13 +364,8 @@ pub(crate) fn counts(books: &Books, messages: usize) -> Json {
     let mut services: BTreeMap<&str, BTreeMap<&str, [f64; 5]>> = BTreeMap::new();
     for ((service, _, target), tally) in &books.calls.0 {
         let sum = services.entry(service).or_default().entry(target).or_default();
-        let of = [
-            tally.requests as f64,
-            tally.read_units,
-            tally.write_units,
-            tally.bytes_in as f64,
-            tally.bytes_out as f64,
-        ];
+        let of =
+            [tally.requests as f64, tally.read_units, tally.write_units, tally.bytes_in as f64, tally.bytes_out as f64];
         for (sum, of) in sum.iter_mut().zip(of) {
             *sum += of;
         }
@@ -454,8 +483,13 @@ pub(crate) fn projection(full: &Run, counts: &Json) -> Section {
             full.words
         ),
         columns: columns(&[
-            "function", "messages a batch", "ms a batch", "concurrency at 1,200/s",
-            "messages a second at a concurrency of 10", "processor ms a message", "processors at 1,200/s",
+            "function",
+            "messages a batch",
+            "ms a batch",
+            "concurrency at 1,200/s",
+            "messages a second at a concurrency of 10",
+            "processor ms a message",
+            "processors at 1,200/s",
         ]),
         rows,
         goals: vec![Goal::new(
@@ -560,7 +594,11 @@ pub(crate) fn requests(calls: &Calls, messages: usize) -> Section {
                 format!("{requests:.3}"),
                 format!("{:.2}", tally.write_units / messages as f64),
                 format!("{:.2}", tally.read_units / messages as f64),
-                format!("{:.0} / {:.0}", tally.bytes_in as f64 / tally.requests as f64, tally.bytes_out as f64 / tally.requests as f64),
+                format!(
+                    "{:.0} / {:.0}",
+                    tally.bytes_in as f64 / tally.requests as f64,
+                    tally.bytes_out as f64 / tally.requests as f64
+                ),
                 format!("{:.1} %", tally.refused as f64 * 100.0 / tally.requests as f64),
             ];
             (requests, row)
@@ -568,7 +606,12 @@ pub(crate) fn requests(calls: &Calls, messages: usize) -> Section {
         .collect();
     rows.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let made = |lambda: bool| -> f64 {
-        calls.0.iter().filter(|((_, name, _), _)| name.ends_with("(Lambda)") == lambda).map(|(_, t)| per(t.requests)).sum()
+        calls
+            .0
+            .iter()
+            .filter(|((_, name, _), _)| name.ends_with("(Lambda)") == lambda)
+            .map(|(_, t)| per(t.requests))
+            .sum()
     };
     let (ours, polled) = (made(false), made(true));
     Section {
@@ -577,16 +620,30 @@ pub(crate) fn requests(calls: &Calls, messages: usize) -> Section {
             "{messages} messages of as many people, all latencies zero, both mappings waiting for full batches of ten, keys \
              read before: {ours:.2} requests by the functions and {polled:.2} by Lambda's pollers."
         ),
-        columns: columns(&["service", "operation", "on", "requests a message", "write units", "read units", "bytes in / out", "condition failed"]),
+        columns: columns(&[
+            "service",
+            "operation",
+            "on",
+            "requests a message",
+            "write units",
+            "read units",
+            "bytes in / out",
+            "condition failed",
+        ]),
         rows: rows.into_iter().map(|(_, row)| row).collect(),
-        goals: vec![Goal::new("at most 3.0 requests a message at batches of ten", format!("{ours:.2}"), ours <= 3.0, || {
-            "five calls are one for each message: claim and queue (nothing is acknowledged before both), session, send begun \
+        goals: vec![Goal::new(
+            "at most 3.0 requests a message at batches of ten",
+            format!("{ours:.2}"),
+            ours <= 3.0,
+            || {
+                "five calls are one for each message: claim and queue (nothing is acknowledged before both), session, send begun \
              and send settled. Claim and queueing could be one only with a table's stream for a queue; the settled mark could \
              be written ten at a time or with the next reply's begin, at the price of the order's wait; the session's write \
              could carry the reply as well, which the outbound queue then needed no more than a stream. Each gives up \
              something that a promise rests on"
                 .to_owned()
-        })],
+            },
+        )],
         plots: vec![],
     }
 }

@@ -198,8 +198,12 @@ impl Queue {
     fn sweep(&self) {
         let now = Instant::now();
         let mut state = self.lock();
-        let due: Vec<String> =
-            state.in_flight.iter().filter(|(_, (_, until))| *until <= now).map(|(receipt, _)| receipt.clone()).collect();
+        let due: Vec<String> = state
+            .in_flight
+            .iter()
+            .filter(|(_, (_, until))| *until <= now)
+            .map(|(receipt, _)| receipt.clone())
+            .collect();
         for receipt in due {
             let Some((message, _)) = state.in_flight.remove(&receipt) else { continue };
             if message.receives >= self.max_receives {
@@ -235,7 +239,8 @@ impl Queue {
                 if since.elapsed() >= MORE_POLLERS.1 {
                     since = Instant::now();
                     // More only where what is there finds no poller.
-                    if more.available_permits() == 0 && added < mapping.concurrency {
+                    let waits = !queue.lock().ready.is_empty() && more.available_permits() == 0;
+                    if waits && added < mapping.concurrency {
                         let step = MORE_POLLERS.0.min(mapping.concurrency - added);
                         more.add_permits(step);
                         added += step;

@@ -139,14 +139,19 @@ impl World {
     /// Messages in the dead-letter queues.
     pub(crate) fn dead(&self) -> usize {
         let queue = |name| self.aws.sqs.queue(name);
-        queue("inbound").dead() + queue("outbound").dead() + queue("inbound-dlq").depth() + queue("outbound-dlq").depth()
+        queue("inbound").dead()
+            + queue("outbound").dead()
+            + queue("inbound-dlq").depth()
+            + queue("outbound-dlq").depth()
     }
 
     /// Fails where a stand-in was asked for something it does not know.
     pub(crate) fn check(&self) -> Result<()> {
         match self.aws.counts.first_unknown() {
             None => Ok(()),
-            Some(call) => Err(anyhow::anyhow!("{call}")).context("a stand-in does not know a call, so nothing was measured"),
+            Some(call) => {
+                Err(anyhow::anyhow!("{call}")).context("a stand-in does not know a call, so nothing was measured")
+            }
         }
     }
 }
@@ -177,7 +182,8 @@ pub(crate) fn variables(endpoint: &str) -> Vec<(&'static str, String)> {
 
 /// One connected bot.
 fn seed(dynamodb: &DynamoDb, api: &str) {
-    let webhook = json!({"secret_token": SECRET, "bot_id": 123_456_789, "bot_username": "bench_bot", "group_prefix": "!"});
+    let webhook =
+        json!({"secret_token": SECRET, "bot_id": 123_456_789, "bot_username": "bench_bot", "group_prefix": "!"});
     let send = json!({"bot_token": TOKEN, "api_base": api});
     for (purpose, secret) in [("webhook", webhook), ("send", send)] {
         let context = json!({"channel": "telegram", "bot": BOT, "name": purpose});
@@ -198,11 +204,13 @@ fn seed(dynamodb: &DynamoDb, api: &str) {
 /// Questions that people ask, from a pack's `test.yaml`.
 pub(crate) fn questions(file: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let pack: serde_json::Value = serde_yaml_ng::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
+    let pack: serde_json::Value =
+        serde_yaml_ng::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
     let mut questions = Vec::new();
     for set in ["in_scope", "out_of_scope"] {
         let asked = pack[set].as_array().into_iter().flatten();
-        questions.extend(asked.filter_map(|asked| asked["text"].as_str().or_else(|| asked.as_str()).map(str::to_owned)));
+        questions
+            .extend(asked.filter_map(|asked| asked["text"].as_str().or_else(|| asked.as_str()).map(str::to_owned)));
     }
     ensure!(!questions.is_empty(), "{} has no questions", file.display());
     Ok(questions)

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hoopoe_encoder::{Encoder, EncoderFiles, Options};
 
-use crate::counts::Calls;
 use crate::lambda::{Function, Setup};
 use crate::latency::{Distribution, Latencies};
 use crate::load::quantile;
@@ -15,8 +14,17 @@ use crate::platform::event;
 use crate::sqs::{BATCH, Mapping};
 use crate::world::{Binaries, Books, Plan, World, variables};
 
-/// The processor that what is compared is held to.
+/// The processor that what is compared is held to, and the one that stand-ins have to themselves meanwhile.
 const PROCESSOR: usize = 1;
+pub(crate) const OTHER_PROCESSOR: usize = 0;
+
+/// Holds this thread, and what it starts, to a processor.
+pub(crate) fn pin(processor: usize) {
+    let mut processors = rustix::thread::CpuSet::new();
+    processors.set(processor);
+    // Where it is not allowed, or there is no such processor, the comparison is a little less exact.
+    let _ = rustix::thread::sched_setaffinity(None, &processors);
+}
 
 const NEVER: Mapping = Mapping { concurrency: 0, at_least: 1 };
 
@@ -102,7 +110,9 @@ pub(crate) struct Batches {
     pub(crate) encode: Spread,
     /// The share of an invocation that is not the encoder's.
     pub(crate) outside: Spread,
-    /// Processor time of an invocation that is not the encoder's.
+    /// Processor time of an invocation, of the encoder alone, and the share that is not the encoder's.
+    pub(crate) processor: Spread,
+    pub(crate) processor_encode: Spread,
     pub(crate) processor_outside: Spread,
     pub(crate) batches: usize,
 }
@@ -116,7 +126,8 @@ pub(crate) async fn inference(binaries: &Binaries, batches: usize, questions: &[
     let bundle = binaries.bundle.clone();
     std::thread::spawn(move || encoder(&bundle, &for_encoder, &to_us));
     let queue = world.aws.sqs.queue("inbound");
-    let (mut invocation, mut encode, mut outside, mut processor_outside) = (vec![], vec![], vec![], vec![]);
+    let (mut invocation, mut encode, mut outside) = (vec![], vec![], vec![]);
+    let (mut processor, mut processor_encode, mut processor_outside) = (vec![], vec![], vec![]);
     let mut message = 0;
     for batch in 0..batches + 5 {
         let mut texts = Vec::with_capacity(BATCH);
@@ -132,16 +143,18 @@ pub(crate) async fn inference(binaries: &Binaries, batches: usize, questions: &[
         queue.handle(received, &world.inference, &world.aws.counts).await;
         let taken = world.inference.usage().since(&before);
         to_encoder.send(texts).context("the encoder has ended")?;
-        let alone: Duration = for_us.recv().await.context("the encoder has ended")?;
+        let (alone, used_alone): (Duration, Duration) = for_us.recv().await.context("the encoder has ended")?;
         if batch < 5 {
             continue;
         }
-        let (taken, processor, alone) =
-            (taken.running.as_secs_f64() * 1e3, taken.processor.as_secs_f64() * 1e3, alone.as_secs_f64() * 1e3);
-        invocation.push(taken);
+        let [running, used, alone, used_alone] =
+            [taken.running, taken.processor, alone, used_alone].map(|time| time.as_secs_f64() * 1e3);
+        invocation.push(running);
         encode.push(alone);
-        outside.push((taken - alone) / taken);
-        processor_outside.push(processor - alone);
+        outside.push((running - alone) / running);
+        processor.push(used);
+        processor_encode.push(used_alone);
+        processor_outside.push((used - used_alone) / used);
     }
     world.check()?;
     ensure!(queue.depth() == 0, "the inference function failed");
@@ -149,34 +162,39 @@ pub(crate) async fn inference(binaries: &Binaries, batches: usize, questions: &[
         invocation: Spread::of(invocation),
         encode: Spread::of(encode),
         outside: Spread::of(outside),
+        processor: Spread::of(processor),
+        processor_encode: Spread::of(processor_encode),
         processor_outside: Spread::of(processor_outside),
         batches,
     })
 }
 
 /// Encodes what comes, on the same processor as the functions.
-fn encoder(bundle: &Path, texts: &std::sync::mpsc::Receiver<Vec<String>>, taken: &tokio::sync::mpsc::Sender<Duration>) {
-    let mut processors = rustix::thread::CpuSet::new();
-    processors.set(PROCESSOR);
-    // Where it is not allowed, the comparison is a little less exact.
-    let _ = rustix::thread::sched_setaffinity(None, &processors);
+fn encoder(bundle: &Path, texts: &std::sync::mpsc::Receiver<Vec<String>>, taken: &tokio::sync::mpsc::Sender<(Duration, Duration)>) {
+    pin(PROCESSOR);
     let mut encoder = match Encoder::load(&EncoderFiles::in_bundle(bundle), Options::default()) {
         Ok(encoder) => encoder,
         Err(error) => return eprintln!("{error}"),
     };
     while let Ok(texts) = texts.recv() {
-        let began = Instant::now();
+        let (began, used) = (Instant::now(), thread_time());
         if let Err(error) = encoder.encode(&texts) {
             return eprintln!("{error}");
         }
-        if taken.blocking_send(began.elapsed()).is_err() {
+        if taken.blocking_send((began.elapsed(), thread_time() - used)).is_err() {
             return;
         }
     }
 }
 
+/// The processor time of this thread.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
+}
+
 /// The calls of so many messages at full batches, with keys read before.
-pub(crate) async fn calls(binaries: &Binaries, messages: usize, questions: &[String]) -> Result<(Calls, Books)> {
+pub(crate) async fn calls(binaries: &Binaries, messages: usize, questions: &[String]) -> Result<Books> {
     let full = Mapping { concurrency: 2, at_least: BATCH };
     let plan = Plan { latencies: Latencies::NONE, inference: full, deliver: full, processor: None };
     let world = World::start(binaries, plan).await?;
@@ -198,6 +216,5 @@ pub(crate) async fn calls(binaries: &Binaries, messages: usize, questions: &[Str
         }
     }
     world.check()?;
-    let books = world.books().since(&before);
-    Ok((books.calls.clone(), books))
+    Ok(world.books().since(&before))
 }

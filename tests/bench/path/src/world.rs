@@ -102,8 +102,8 @@ impl World {
         let nothing = Latencies::NONE.url;
         let world = Self {
             webhook: function("telegram", 256, 10, WEBHOOK_ENVIRONMENTS, latencies.url)?,
-            inference: function("inference", 1769, 30, inference.concurrency, nothing)?,
-            deliver: function("deliver", 256, 30, deliver.concurrency, nothing)?,
+            inference: function("inference", 1769, 30, inference.concurrency.max(1), nothing)?,
+            deliver: function("deliver", 256, 30, deliver.concurrency.max(1), nothing)?,
             aws,
             platform,
             endpoint,

@@ -170,7 +170,11 @@ pub(crate) async fn inference(binaries: &Binaries, batches: usize, questions: &[
 }
 
 /// Encodes what comes, on the same processor as the functions.
-fn encoder(bundle: &Path, texts: &std::sync::mpsc::Receiver<Vec<String>>, taken: &tokio::sync::mpsc::Sender<(Duration, Duration)>) {
+fn encoder(
+    bundle: &Path,
+    texts: &std::sync::mpsc::Receiver<Vec<String>>,
+    taken: &tokio::sync::mpsc::Sender<(Duration, Duration)>,
+) {
     pin(PROCESSOR);
     let mut encoder = match Encoder::load(&EncoderFiles::in_bundle(bundle), Options::default()) {
         Ok(encoder) => encoder,

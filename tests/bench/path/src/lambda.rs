@@ -234,6 +234,11 @@ impl Function {
         state.idle.push(environment);
     }
 
+    /// Ends all environments.
+    pub(crate) fn end(&self) {
+        *self.lock() = State::default();
+    }
+
     async fn start(&self) -> Result<Environment, String> {
         wait(self.setup.start.sample()).await;
         let name = self.setup.name;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::counts::Counts;
@@ -226,11 +227,16 @@ impl Queue {
         self.lock().dead
     }
 
-    /// Feeds a function until the process ends.
-    pub(crate) fn feed(self: &Arc<Self>, function: &Arc<Function>, counts: &Arc<Counts>, mapping: Mapping) {
+    /// Feeds a function until the tasks are ended.
+    pub(crate) fn feed(
+        self: &Arc<Self>,
+        function: &Arc<Function>,
+        counts: &Arc<Counts>,
+        mapping: Mapping,
+    ) -> [AbortHandle; 2] {
         let pollers = Arc::new(Semaphore::new(FIRST_POLLERS.min(mapping.concurrency)));
         let (queue, more) = (Arc::clone(self), Arc::clone(&pollers));
-        tokio::spawn(async move {
+        let sweeping = tokio::spawn(async move {
             let mut added = FIRST_POLLERS.min(mapping.concurrency);
             let mut since = Instant::now();
             loop {
@@ -249,7 +255,7 @@ impl Queue {
             }
         });
         let (queue, function, counts) = (Arc::clone(self), Arc::clone(function), Arc::clone(counts));
-        tokio::spawn(async move {
+        let polling = tokio::spawn(async move {
             loop {
                 let poller = Arc::clone(&pollers).acquire_owned().await.expect("it is never closed");
                 let batch = loop {
@@ -271,6 +277,7 @@ impl Queue {
                 });
             }
         });
+        [sweeping.abort_handle(), polling.abort_handle()]
     }
 
     /// One batch: what the function does not name as failed leaves the queue.

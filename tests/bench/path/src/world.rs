@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tokio::task::AbortHandle;
 
 use crate::aws::{Aws, encrypt};
 use crate::counts::{Calls, Counts};
@@ -51,6 +52,15 @@ pub(crate) struct World {
     pub(crate) inference: Arc<Function>,
     pub(crate) deliver: Arc<Function>,
     pub(crate) endpoint: String,
+    mappings: Vec<AbortHandle>,
+}
+
+/// Ends the mappings and the functions' processes.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.mappings.iter().for_each(AbortHandle::abort);
+        self.functions().into_iter().for_each(|function| function.end());
+    }
 }
 
 /// What was called and used at one moment.
@@ -100,13 +110,14 @@ impl World {
             }))
         };
         let nothing = Latencies::NONE.url;
-        let world = Self {
+        let mut world = Self {
             webhook: function("telegram", 256, 10, WEBHOOK_ENVIRONMENTS, latencies.url)?,
             inference: function("inference", 1769, 30, inference.concurrency.max(1), nothing)?,
             deliver: function("deliver", 256, 30, deliver.concurrency.max(1), nothing)?,
             aws,
             platform,
             endpoint,
+            mappings: Vec::new(),
         };
         let Aws { sqs, counts, .. } = &*world.aws;
         for (queue, function, mapping) in
@@ -114,7 +125,7 @@ impl World {
         {
             // Without any concurrency nothing leaves the queue: for measuring the function before it alone.
             if mapping.concurrency > 0 {
-                sqs.queue(queue).feed(function, counts, mapping);
+                world.mappings.extend(sqs.queue(queue).feed(function, counts, mapping));
             }
         }
         Ok(world)

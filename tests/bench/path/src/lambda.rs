@@ -101,11 +101,14 @@ struct Environment {
     _child: Child,
 }
 
+/// Where the function's answer goes, or its error.
+type Answered = oneshot::Sender<Result<Bytes, String>>;
+
 struct Event {
     id: String,
     body: Bytes,
     deadline: u128,
-    answer: oneshot::Sender<Result<Bytes, String>>,
+    answer: Answered,
 }
 
 impl Function {
@@ -306,7 +309,7 @@ impl Function {
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 struct RuntimeApi {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
-    answers: Mutex<Vec<(String, oneshot::Sender<Result<Bytes, String>>)>>,
+    answers: Mutex<Vec<(String, Answered)>>,
     ready: Mutex<Option<oneshot::Sender<()>>>,
 }
 

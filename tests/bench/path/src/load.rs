@@ -75,6 +75,9 @@ pub(crate) struct Load {
     pub(crate) people: i64,
 }
 
+/// One moment: the second, the busy environments of each function, and the messages in the queues.
+pub(crate) type Sample = (f64, [usize; 3], usize);
+
 /// What came of one load.
 pub(crate) struct Outcome {
     /// Messages of the measured part.
@@ -94,8 +97,8 @@ pub(crate) struct Outcome {
     /// What was called and used, over all messages with the warm-up's.
     pub(crate) books: Books,
     pub(crate) all_messages: usize,
-    /// Every quarter of a second: the second, and the busy environments of each function and the backlog.
-    pub(crate) timeline: Vec<(f64, [usize; 3], usize)>,
+    /// Every quarter of a second.
+    pub(crate) timeline: Vec<Sample>,
     pub(crate) environments: [usize; 3],
     /// The share of both processors that the stand-ins took.
     pub(crate) own_share: f64,

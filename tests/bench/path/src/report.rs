@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::counts::Calls;
 use crate::hot::{Batches, Spread, Webhook};
 use crate::latency::Latencies;
-use crate::load::{Outcome, mean, quantile};
+use crate::load::{Outcome, Sample, mean, quantile};
 use crate::world::{Books, CONCURRENCY};
 
 #[derive(Serialize)]
@@ -257,7 +257,7 @@ pub(crate) fn concurrency(runs: &[Run]) -> Section {
         .iter()
         .filter(|run| run.name != "12")
         .map(|run| {
-            let line = |of: &dyn Fn(&(f64, [usize; 3], usize)) -> usize| -> Vec<Json> {
+            let line = |of: &dyn Fn(&Sample) -> usize| -> Vec<Json> {
                 run.outcome
                     .timeline
                     .iter()
@@ -445,8 +445,8 @@ pub(crate) fn costs(named: &[(String, Json)]) -> Section {
                invocation."
             .to_owned(),
         columns: columns(&[
-            "load", "Lambda requests", "GB-seconds", "DynamoDB requests", "write units", "read units", "SQS requests",
-            "KMS requests", "log bytes", "processor ms",
+            "load", "Lambda requests", "GB-seconds", "of telegram / inference / deliver", "DynamoDB requests", "write units",
+            "read units", "SQS requests", "KMS requests", "log bytes", "processor ms",
         ]),
         rows,
         goals,

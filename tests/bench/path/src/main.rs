@@ -45,7 +45,7 @@ use crate::world::{Binaries, CONCURRENCY, Plan, World};
 ///
 ///   make bench-path                                  all of it, about ten minutes
 ///
-///   make bench-path QUICK=1                          two minutes, to try
+///   make bench-path QUICK=1                          three minutes, to try
 ///
 ///   target/release/path --quick --only hot           processor time and calls of one message
 ///

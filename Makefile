@@ -83,6 +83,21 @@ fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slac
 		grep -hE "stat::number_of_executed_units|cov: [0-9]+" target/fuzz/$$channel.log | tail -2 | sed -E 's/.*(cov: [0-9]+ ft: [0-9]+).*/  \1/; s/stat::number_of_executed_units: /  executions: /'; \
 	done
 
+# The benchmarks one after the other, on the release binaries; each is also a target of its own.
+.PHONY: bench
+bench: functions bench-encoder bench-start bench-path bench-peers bench-cost bench-report ## Measure everything against limits and peers: a report in target/bench (QUICK=1 for a short run).
+
+.PHONY: bench-report
+bench-report: target/venv/bench/requirements.txt
+	@target/venv/bench/bin/python tests/bench/report/report.py
+
+target/venv/bench/requirements.txt: tests/bench/report/requirements.txt
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+		--requirement $<
+	cp $< $@
+
 # Its counter of instructions is valgrind, from Debian's packages where it is missing and that is allowed.
 .PHONY: guard
 guard: ## Compare allocations and instructions with the stored counts (ACCEPT=1 to store what is counted now).

@@ -92,6 +92,9 @@ bench-report: target/venv/bench/requirements.txt
 	@target/venv/bench/bin/python tests/bench/report/report.py
 
 target/venv/bench/requirements.txt: tests/bench/report/requirements.txt
+
+# The peers' Python packages; what this leaves behind is whole or not there.
+target/venv/bench-encoder/requirements.txt: tests/bench/encoder/requirements.txt
 	rm -rf $(@D)
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
@@ -128,6 +131,14 @@ bench-peers: knowledge ## Measure the inference function beside peers in Python,
 bench-path: build-InferenceFunction ## Measure the whole way of a message on the binaries of `make functions` (QUICK=1 for a short run).
 	cargo build --release --locked --package path
 	target/release/path $(if $(QUICK),--quick)
+
+.PHONY: bench-encoder
+bench-encoder: $(HOOPOE) target/venv/bench-encoder/requirements.txt ## Measure the encoder against its limit and its peers (QUICK=1, DATA=folder of labelled files).
+	@$(HOOPOE) model build --keep-fp32
+	cargo build --release --locked --manifest-path tests/bench/encoder/Cargo.toml --target-dir target/bench/build
+	target/venv/bench-encoder/bin/python tests/bench/encoder/export.py --out target/bench/encoder-peers
+	taskset -c 1 target/venv/bench-encoder/bin/python tests/bench/encoder/variants.py
+	tests/bench/encoder/run.py $(if $(DATA),--data $(DATA))
 
 .PHONY: lint-template
 lint-template: tools ## Let SAM and cfn-lint check template.yaml.

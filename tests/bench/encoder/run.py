@@ -21,6 +21,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -45,7 +46,7 @@ class Worker:
     def __init__(self, command: list[object], core: int) -> None:
         self.why: str | None = None
         environment = os.environ | {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
-        self.errors = open(ROOT / "target/bench/encoder-worker.log", "w+")  # noqa: SIM115: as long as the process
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             ["taskset", "-c", str(core), *map(str, command)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
@@ -127,7 +128,7 @@ def main() -> None:
     def worker(*command: object) -> Worker:
         return Worker(list(command), arguments.core)
 
-    int8, fp32 = worker(BUILD / "ours", MODEL), worker(BUILD / "ours", MODEL, "--fp32")
+    int8, fp32 = worker(BUILD / "ours", MODEL), worker(BUILD / "ours", MODEL, PEERS / "fp32/model.onnx")
     python = {
         name: worker(PYTHON, HERE / "peers.py", kind, MODEL / "model.onnx", PEERS) for name, kind in INT8_PEERS.items()
     }

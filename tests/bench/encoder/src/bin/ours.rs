@@ -1,4 +1,4 @@
-//! Ours, and the bare session of the same file in the same process.
+//! Ours, and the bare session beneath it.
 //!
 //! | target | what a run does |
 //! |---|---|
@@ -6,18 +6,16 @@
 //! | `bare` | `Session::run` on tensors that were made before, of the batches that ours makes |
 //! | `whole` | the same, each batch in one run, padded to its longest text |
 //! | `padded` | our tokenizer, then each batch in one run, padded to its longest text |
+//! | `tokens` | our tokenizer alone |
 //!
-//! `ours MODEL_FOLDER [--fp32]`
+//! `ours MODEL_FOLDER [GRAPH]`; GRAPH is an optimised graph to run instead of the folder's.
 
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use bench_encoder::{Answer, pad, serve, time};
 use hoopoe_encoder::{Encoder, EncoderFiles, Options, batching};
-use ort::{
-    session::{Session, builder::GraphOptimizationLevel},
-    value::TensorRef,
-};
+use ort::{session::Session, value::TensorRef};
 
 const MAX_TOKENS: usize = 128;
 
@@ -30,23 +28,12 @@ struct Batch {
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().context("usage: ours MODEL_FOLDER [--fp32]")?;
-    let folder = Path::new(&folder);
-    let mut files = EncoderFiles::in_build(folder);
-    let fp32 = arguments.next().is_some();
-    if fp32 {
-        files.graph = folder.join("fp32/model.onnx");
+    let folder = arguments.next().context("usage: ours MODEL_FOLDER [GRAPH]")?;
+    let mut files = EncoderFiles::in_build(Path::new(&folder));
+    if let Some(graph) = arguments.next() {
+        files.graph = graph.into();
     }
     let mut encoder = Encoder::load(&files, Options { threads: 1, max_tokens: MAX_TOKENS })?;
-    let environment = ort::init_from(&files.library)?.build()?;
-    // The shipped graph is optimised; the FP32 one is not, and gets all that the runtime has.
-    let level = if fp32 { GraphOptimizationLevel::All } else { GraphOptimizationLevel::Disable };
-    let mut bare = Session::builder(environment)?
-        .with_optimization_level(level)?
-        .with_intra_threads(1)?
-        .with_intra_op_spinning(false)?
-        .with_memory_pattern(false)?
-        .commit_from_file(&files.graph)?;
 
     serve(|request| {
         if let Some((count, tokens)) = request.make {
@@ -77,11 +64,12 @@ fn main() -> anyhow::Result<()> {
                     Ok(())
                 })?
             }
-            "bare" | "whole" => time(request.runs, || batches.iter().try_for_each(|batch| run(&mut bare, batch)))?,
+            "bare" | "whole" => time(request.runs, || batches.iter().try_for_each(|batch| run(encoder.session(), batch)))?,
             "padded" => time(request.runs, || {
                 for texts in &request.batches {
                     let tokens = tokenise(&encoder, texts);
-                    run(&mut bare, &batch(&encoder, &tokens.iter().map(Vec::as_slice).collect::<Vec<_>>()))?;
+                    let batch = batch(&encoder, &tokens.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                    run(encoder.session(), &batch)?;
                 }
                 Ok(())
             })?,

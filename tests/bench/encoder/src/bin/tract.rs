@@ -8,7 +8,7 @@ use bench_encoder::{Answer, pad, serve, time};
 use hoopoe_encoder::tokenizer::Tokenizer;
 use tract_onnx::prelude::*;
 
-type Plan = Arc<SimplePlan<TypedFact, Box<dyn TypedOp>, Graph<TypedFact, Box<dyn TypedOp>>>>;
+type Plan = Arc<TypedRunnableModel>;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
         if !plans.contains_key(&shape) {
             let fact = InferenceFact::dt_shape(i64::datum_type(), shape);
             let plan = model.clone().with_input_fact(0, fact.clone())?.with_input_fact(1, fact)?;
-            plans.insert(shape, Arc::new(plan.into_optimized()?.into_runnable()?));
+            plans.insert(shape, plan.into_optimized()?.into_runnable()?);
         }
         let tensor = |values: &[i64]| Ok::<_, anyhow::Error>(Tensor::from_shape(&shape, values)?.into());
         let outputs = plans[&shape].run(tvec!(tensor(&ids)?, tensor(&mask)?))?;

@@ -145,7 +145,7 @@ def main() -> None:
     words = [word for text in texts[:400] for word in text.split()]
     cases = [(batch, tokens) for batch in BATCHES for tokens in TOKENS]
     made = {case: int8.ask("ours", [words], 0, list(case))["texts"] for case in cases}
-    same, differ = check_vectors(texts[:320], int8, targets)
+    same, differ = check_vectors(texts[:320], int8, fp32, targets)
 
     grid, mix = Times(), Times()
     sizes = (10, 32)
@@ -186,12 +186,13 @@ def main() -> None:
 
 
 def check_vectors(
-    texts: list[str], int8: Worker, targets: list[tuple[str, Worker, str]]
+    texts: list[str], int8: Worker, fp32: Worker, targets: list[tuple[str, Worker, str]]
 ) -> tuple[dict[str, float], dict[str, int]]:
-    """The mean cosine of each target's vectors to ours, and the texts whose cosine is below SAME."""
-    ours = int8.ask("ours", [texts], 0)["vectors"]
+    """The mean cosine of each target's vectors to ours of the same weights, and the texts whose cosine is below SAME."""
+    vectors = [worker.ask("ours", [texts], 0)["vectors"] for worker in (int8, fp32)]
     means, differ = {}, {}
     for name, process, _ in targets:
+        ours = vectors["FP32" in name]
         answer = process.ask("ours", [texts], 0)
         if answer is None:
             say(f"{name} does not run: {process.why}")

@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
         }
         let tensor = |values: &[i64]| Ok::<_, anyhow::Error>(Tensor::from_shape(&shape, values)?.into());
         let outputs = plans[&shape].run(tvec!(tensor(&ids)?, tensor(&mask)?))?;
-        let vectors = outputs[0].to_array_view::<f32>()?;
+        let vectors = outputs[0].to_plain_array_view::<f32>()?;
         Ok(vectors.outer_iter().map(|row| row.iter().copied().collect()).collect())
     };
     serve(|request| {

@@ -64,7 +64,9 @@ fn main() -> anyhow::Result<()> {
                     Ok(())
                 })?
             }
-            "bare" | "whole" => time(request.runs, || batches.iter().try_for_each(|batch| run(encoder.session(), batch)))?,
+            "bare" | "whole" => {
+                time(request.runs, || batches.iter().try_for_each(|batch| run(encoder.session(), batch)))?
+            }
             "padded" => time(request.runs, || {
                 for texts in &request.batches {
                     let tokens = tokenise(&encoder, texts);

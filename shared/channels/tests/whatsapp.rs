@@ -233,29 +233,7 @@ fn each_answer_has_its_outcome() {
 
 #[test]
 fn the_check_of_the_token_is_read() {
-    for (status, body, told) in [
-        (200, r#"{"id":"1"}"#, None),
-        (200, r#"{"name":"1"}"#, Some(Retry::Never)),
-        (200, r#"{"messages":[]}"#, Some(Retry::Never)),
-        (500, r#"{"id":"1"}"#, Some(Retry::Backoff)),
-        (
-            401,
-            r#"{"error":{"code":190,"error_subcode":463,"message":"Session has expired"}}"#,
-            Some(Retry::BadCredential),
-        ),
-        (400, r#"{"error":{"code":102,"message":"API Session"}}"#, Some(Retry::BadCredential)),
-        (400, r#"{"error":{"code":100,"error_subcode":33,"message":"does not exist"}}"#, Some(Retry::Never)),
-        (400, r#"{"error":{"code":100,"message":"Invalid parameter"}}"#, Some(Retry::Never)),
-        (400, r#"{"error":{"code":4,"message":"Too many calls"}}"#, Some(Retry::Backoff)),
-        (200, "<html>", Some(Retry::Never)),
-    ] {
-        let status = StatusCode::from_u16(status).expect("a status");
-        let retry = match Whatsapp::read_check(status, &HeaderMap::new(), body.as_bytes()) {
-            Outcome::Sent => None,
-            Outcome::Refused { retry, .. } => Some(retry),
-        };
-        assert_eq!(retry, told, "{body}");
-    }
+    meta::check_is_read::<Whatsapp>();
 }
 
 #[test]

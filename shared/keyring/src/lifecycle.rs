@@ -181,10 +181,13 @@ impl History {
         self.newest(State::Pending)
     }
 
-    /// The version before the current one, while the rotation is not finished.
+    /// The version that the current one took over from, while the rotation is not finished. One that was replaced before
+    /// that does not come back when this one is revoked.
     #[must_use]
     pub fn previous(&self) -> Option<&Version> {
-        self.current().filter(|current| current.watched).and_then(|_| self.newest(State::Previous))
+        let current = self.current().filter(|current| current.watched)?;
+        // The one stepped back in the moment in which the other took over.
+        self.newest(State::Previous).filter(|previous| previous.since == current.since)
     }
 
     /// The versions that are accepted, in the order in which they are tried: current, pending, previous.
@@ -350,8 +353,8 @@ mod tests {
     }
 
     fn played(moves: &[Move]) -> History {
-        moves.iter().fold(History::default(), |history, step| {
-            history.after(&history.plan(*step, Timestamp::from_secs(0)).expect("a legal move"))
+        moves.iter().zip(0..).fold(History::default(), |history, (step, second)| {
+            history.after(&history.plan(*step, Timestamp::from_secs(second)).expect("a legal move"))
         })
     }
 
@@ -374,6 +377,11 @@ mod tests {
         assert_eq!(live(&played(&[&watched[..], &[Move::Revoke(2)]].concat())), [1]);
         assert_eq!(live(&played(&[&watched[..], &[Move::Finish, Move::Revoke(2)]].concat())), [] as [u64; 0]);
         assert_eq!(live(&played(&[Move::Add, Move::Add, Move::Revoke(1)])), [2]);
+        // The version before a revoked one was given up before: it stays so.
+        let twice = [Move::Add, Move::Replace, Move::Replace];
+        assert_eq!(live(&played(&twice)), [3, 2]);
+        assert_eq!(live(&played(&[&twice[..], &[Move::Revoke(2)]].concat())), [3]);
+        assert_eq!(live(&played(&[&twice[..], &[Move::Revoke(2), Move::Revoke(3)]].concat())), [] as [u64; 0]);
     }
 
     #[test]

@@ -108,7 +108,8 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
     let [account, user, created, kind, id, text, event, sealed] =
         xml::children(message, names).map_err(Refusal::Malformed)?;
     let kind = kind.ok_or(if sealed.is_some() {
-        Refusal::Malformed("it is encrypted, and no encoding_aes_key is configured")
+        // As with a wrong key: other keys of the account may open it.
+        Refusal::Forged("it is encrypted, and no encoding_aes_key is configured")
     } else {
         Refusal::Malformed("the message has no MsgType")
     })?;

@@ -1,9 +1,9 @@
 //! What tests of Meta's platforms share: the signature, made here a second time, and the vectors.
 
 use hmac::{Hmac, KeyInit, Mac};
-use hoopoe_channels::{Received, Refusal, Request, Webhook};
+use hoopoe_channels::{Outcome, Received, Refusal, Request, Retry, Sender, Webhook};
 use hoopoe_message::Timestamp;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use serde::Deserialize;
 use sha2::Sha256;
@@ -129,5 +129,32 @@ pub(crate) fn checks_the_url<P: Webhook>(keys: &P::Keys) {
         (query(VERIFY_TOKEN, &"1".repeat(5000)), "malformed"),
     ] {
         assert_eq!(get::<P>(keys, &query).expect_err(&query).kind(), kind, "{query}");
+    }
+}
+
+/// What Graph answers to the check of an access token, and what is read from that.
+pub(crate) fn check_is_read<P: Sender>() {
+    for (status, body, told) in [
+        (200, r#"{"id":"1"}"#, None),
+        (200, r#"{"name":"1"}"#, Some(Retry::Never)),
+        (200, r#"{"messages":[]}"#, Some(Retry::Never)),
+        (500, r#"{"id":"1"}"#, Some(Retry::Backoff)),
+        (
+            401,
+            r#"{"error":{"code":190,"error_subcode":463,"message":"Session has expired"}}"#,
+            Some(Retry::BadCredential),
+        ),
+        (400, r#"{"error":{"code":102,"message":"API Session"}}"#, Some(Retry::BadCredential)),
+        (400, r#"{"error":{"code":100,"error_subcode":33,"message":"does not exist"}}"#, Some(Retry::Never)),
+        (400, r#"{"error":{"code":100,"message":"Invalid parameter"}}"#, Some(Retry::Never)),
+        (400, r#"{"error":{"code":4,"message":"Too many calls"}}"#, Some(Retry::Backoff)),
+        (200, "<html>", Some(Retry::Never)),
+    ] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let retry = match P::read_check(status, &HeaderMap::new(), body.as_bytes()) {
+            Outcome::Sent => None,
+            Outcome::Refused { retry, .. } => Some(retry),
+        };
+        assert_eq!(retry, told, "{body}");
     }
 }

@@ -1,20 +1,23 @@
 """MiniStack, with what it lacks to enforce the roles of `template.yaml`.
 
 With `AUTH=true` MiniStack checks each request against the policies of whoever signed it, and gives each function a
-session of its role. As of 1.5.33 three things are missing that those policies rest on, and one is in the way:
+session of its role. As of 1.5.33 four things are missing that those policies rest on, and one is in the way:
 
 - the condition keys `kms:EncryptionContext:*`, without which the roles may decrypt nothing;
 - the condition key `dynamodb:LeadingKeys`, without which they may read every item: `ForAllValues` holds where a request
   has no such key;
 - that a batch is allowed with what it repeats: `sqs:SendMessageBatch` is no action that a policy could allow;
+- that each statement of a batch is allowed for itself, as `dynamodb:PartiQLInsert` and the like:
+  `dynamodb:BatchExecuteStatement` is no such action either;
 - WeChat's `?signature=` is taken for AWS's `?Signature=`, and refused as an incomplete one.
 
-`tests/e2e/tests/permissions.rs` fails without any of the first three, and the tests of WeChat without the last.
+`tests/e2e/tests/permissions.rs` fails without any of the first four, and the tests of WeChat without the last.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 
@@ -25,6 +28,7 @@ from ministack.services import dynamodb
 # MiniStack calls each of them for every request that it checks, whatever the service.
 _action = iam_actions.extract_iam_action
 _condition_keys = iam_actions.request_tag_context
+_transaction_checks = iam_actions.dynamodb_transaction_checks
 _is_signed = iam_evaluator._signature_attempted
 
 
@@ -32,6 +36,25 @@ def action(service: str, *request) -> str | None:
     """The action that a policy must allow for a request."""
     found = _action(service, *request)
     return found.removesuffix("Batch") if service == "sqs" and found else found
+
+
+_STATEMENT = re.compile(r'\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+"([^"]+)"', re.IGNORECASE)
+
+
+def statement_checks(action: str, body: bytes, region: str, account: str) -> list[tuple[str, str]]:
+    """Action and table of each statement of a batch, as MiniStack has them for the operations of a transaction.
+
+    None where a statement cannot be read: the batch is then checked as an action of its own, which nobody may.
+    """
+    if action != "dynamodb:BatchExecuteStatement":
+        return _transaction_checks(action, body, region, account)
+    checks = []
+    for statement in json.loads(body or b"{}").get("Statements") or []:
+        if not (found := _STATEMENT.match(statement.get("Statement", ""))):
+            return []
+        verb = found[1].split()[0].capitalize()
+        checks.append((f"dynamodb:PartiQL{verb}", f"arn:aws:dynamodb:{region}:{account}:table/{found[2]}"))
+    return checks
 
 
 def condition_keys(service: str, action: str, body: bytes, params: dict) -> dict:
@@ -49,6 +72,8 @@ def condition_keys(service: str, action: str, body: bytes, params: dict) -> dict
 
 def leading_keys(request: dict) -> Iterator[str]:
     """The partition key of each item that a request names."""
+    # Those in statements are not read.
+    yield from [""] * len(request.get("Statements") or [])
     for table, named in items(request):
         if (record := dynamodb._tables.get(dynamodb._normalize_table_name(table))) is None:
             continue
@@ -90,6 +115,7 @@ def is_signed(authorization: str, query: dict) -> bool:
 
 if __name__ == "__main__":
     iam_actions.extract_iam_action = action
+    iam_actions.dynamodb_transaction_checks = statement_checks
     iam_actions.request_tag_context = condition_keys
     iam_evaluator._signature_attempted = is_signed
     sys.exit(app.main())

@@ -125,7 +125,7 @@ struct Lever {
     pull: fn(&mut Counts, &mut Load),
 }
 
-const LEVERS: [Lever; 7] = [
+const LEVERS: [Lever; 6] = [
     Lever {
         what: "InferenceConcurrency=none DeliverConcurrency=none: idle queues are polled by 2 and not by 5",
         setting: true,
@@ -157,11 +157,6 @@ const LEVERS: [Lever; 7] = [
             let sessions = counts.calls.iter_mut().filter(|call| call.code.ends_with("Sessions::write"));
             sessions.for_each(|call| call.units = 1.0);
         },
-    },
-    Lever {
-        what: "SystemLogLevel: WARN, without Lambda's own two lines for each run",
-        setting: false,
-        pull: |counts, _| counts.logs.iter_mut().for_each(|log| log.platform_bytes = 0.0),
     },
     Lever {
         what: "functions that invoke the next one asynchronously (a request that is counted), queues for what must wait only",

@@ -126,7 +126,7 @@ fn allowed(statement: &Value, function: &str) -> Vec<(&'static str, String)> {
                     ("else", format!("{}: {action} on {within}", text(statement, "Effect")))
                 }
                 ("dynamodb", "Get" | "BatchGet" | "Query") => ("reads", within),
-                ("dynamodb", "Put" | "Update") => ("writes", within),
+                ("dynamodb", "Put" | "Update" | "PartiQLInsert" | "PartiQLUpdate") => ("writes", within),
                 ("dynamodb", "Delete") => ("writes", format!("deletes {within}")),
                 ("kms", "Decrypt") => ("decrypts", within),
                 ("kms", "Encrypt") => ("encrypts", within),

@@ -12,9 +12,13 @@
 //!
 //! The claims of a conversation are attributes of one item, and so are its send records. One conditional update then
 //! does what would else take two (seen before? next number?), and the item is bounded: see each module.
+//!
+//! What the conversations of a batch write at the same time, sessions and send records, goes out as one request
+//! (`joined.rs`).
 
 pub mod claims;
 mod item;
+mod joined;
 pub mod sends;
 pub mod sessions;
 pub mod transcripts;

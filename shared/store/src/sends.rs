@@ -17,12 +17,15 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
 use aws_types::SdkConfig;
 use hoopoe_message::{Conversation, MessageId, Reply, Timestamp};
 
 use crate::StoreError;
 use crate::item::{Item, number, read_number, read_text, text};
+use crate::joined::{Joined, quoted, statement};
 
 /// How long send records are kept: as long as claims, so that whatever a platform still repeats is known.
 pub const LIFETIME: Duration = crate::claims::LIFETIME;
@@ -30,12 +33,16 @@ pub const LIFETIME: Duration = crate::claims::LIFETIME;
 /// How many replies of a conversation are remembered.
 pub const MAX_REPLIES: u64 = 64;
 
+/// With more replies to forget, a statement might not fit into DynamoDB's 8 KB.
+const MAX_JOINED_OLD: usize = 8;
+
 const REPLY: &str = "m:";
 
 /// The Sends table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sends {
     client: Client,
+    joined: Joined,
     table: String,
     /// How long a reply waits for the one before it.
     gap: Duration,
@@ -78,10 +85,12 @@ impl Sends {
     /// The table of this name.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String, gap: Duration) -> Self {
-        Self { client: Client::new(config), table, gap }
+        let client = Client::new(config);
+        Self { joined: Joined::new(client.clone()), client, table, gap }
     }
 
-    /// Begins a reply, or says why not. `deadline` is when Lambda ends this function.
+    /// Begins a reply, or says why not. `deadline` is when Lambda ends this function. Replies that are begun at the same
+    /// time are recorded together, and so are those that are settled.
     ///
     /// # Errors
     ///
@@ -89,6 +98,9 @@ impl Sends {
     pub async fn begin(&self, reply: &Reply, deadline: Timestamp, now: Timestamp) -> Result<Begin, StoreError> {
         // In the common case the reply is new and its turn has come: one call.
         let fresh = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
+        if let Some(item) = self.joined.write(self.begin_statement(reply, &fresh, now)).await {
+            return Ok(Begin::Send(Attempt { attempt: 1, part: 0, old: old_replies(&item) }));
+        }
         let mut condition = "attribute_not_exists(#record)".to_owned();
         let mut begin = self.put(reply, &fresh, now);
         if let Some(after) = reply.after {
@@ -161,6 +173,11 @@ impl Sends {
             Settled::Dead => State::Dead,
         };
         let record = Record { state, number: reply.number, attempt: attempt.attempt, part: attempt.part, until: now };
+        if attempt.old.len() <= MAX_JOINED_OLD
+            && self.joined.write(self.settle_statement(reply, &record, &attempt.old, now)).await.is_some()
+        {
+            return Ok(());
+        }
         let mut expression = "SET #record = :record, #expires = :expires, #last = :number".to_owned();
         let mut update = self.update(reply, &record, now).expression_attribute_values(":number", number(reply.number));
         if !attempt.old.is_empty() {
@@ -179,6 +196,45 @@ impl Sends {
             self.conditional(self.put(reply, &record, now)).await.map(drop)?;
         }
         Ok(())
+    }
+
+    /// The first attempt as a statement. A reply that follows none is mostly its conversation's first one.
+    fn begin_statement(&self, reply: &Reply, record: &Record, now: Timestamp) -> BatchStatementRequest {
+        let (table, attribute) = (quoted(&self.table), attribute(&reply.id));
+        let conversation = text(reply.conversation.to_string());
+        let expires = number(now.plus(LIFETIME).as_secs());
+        let Some(after) = reply.after else {
+            let name = attribute.replace('\'', "''");
+            let insert = format!("INSERT INTO {table} VALUE {{'conversation': ?, '{name}': ?, 'expires_at': ?}}");
+            return statement(insert, vec![conversation, record.write(), expires]);
+        };
+        let name = quoted(&attribute);
+        let update = format!(
+            r#"UPDATE {table} SET {name} = ? SET "expires_at" = ? WHERE "conversation" = ? AND {name} IS MISSING AND "last" >= ? RETURNING ALL NEW *"#
+        );
+        statement(update, vec![record.write(), expires, conversation, number(after)])
+    }
+
+    /// The end of an attempt as a statement, where no later reply was settled before.
+    fn settle_statement(
+        &self,
+        reply: &Reply,
+        record: &Record,
+        old: &[String],
+        now: Timestamp,
+    ) -> BatchStatementRequest {
+        let mut update = format!(
+            r#"UPDATE {} SET {} = ? SET "expires_at" = ? SET "last" = ?"#,
+            quoted(&self.table),
+            quoted(&attribute(&reply.id))
+        );
+        for name in old {
+            update.push_str(" REMOVE ");
+            update.push_str(&quoted(name));
+        }
+        update.push_str(r#" WHERE "conversation" = ? AND ("last" IS MISSING OR "last" < ?)"#);
+        let (last, expires) = (number(reply.number), number(now.plus(LIFETIME).as_secs()));
+        statement(update, vec![record.write(), expires, last.clone(), text(reply.conversation.to_string()), last])
     }
 
     /// Takes note that a reply was refused, or had no turn, and is tried again after `pause`; the ones after it wait. Where it

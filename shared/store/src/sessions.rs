@@ -10,13 +10,14 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::KeysAndAttributes;
+use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
 use aws_types::SdkConfig;
 use hoopoe_message::{Conversation, InboundMessage, Language, MessageId, Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::item::{Item, number, read_number, read_text, text};
+use crate::joined::{Joined, quoted, statement};
 
 /// How many turns a session keeps.
 pub const MAX_TURNS: usize = 8;
@@ -166,9 +167,10 @@ impl Turn {
 }
 
 /// The Sessions table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sessions {
     client: Client,
+    joined: Joined,
     table: String,
     lifetime: Duration,
 }
@@ -188,7 +190,8 @@ impl Sessions {
     /// The table of this name; a session ends `lifetime` after its last message.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String, lifetime: Duration) -> Self {
-        Self { client: Client::new(config), table, lifetime }
+        let client = Client::new(config);
+        Self { joined: Joined::new(client.clone()), client, table, lifetime }
     }
 
     /// The sessions of these conversations, in their order; an empty one where there is none or it has expired.
@@ -227,7 +230,8 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// Writes a session that was read and changed; its time to live starts anew.
+    /// Writes a session that was read and changed; its time to live starts anew. Sessions that are written at the same
+    /// time go out together.
     ///
     /// # Errors
     ///
@@ -240,14 +244,21 @@ impl Sessions {
     ) -> Result<(), WriteError> {
         let state = serde_json::to_string(session)
             .map_err(|_| StoreError::Shape { operation: "writing a session", what: "state" })?;
+        let item = [
+            ("conversation", text(conversation.to_string())),
+            ("version", number(session.version + 1)),
+            ("expires_at", number(now.plus(self.lifetime).as_secs())),
+            ("state", text(state)),
+        ];
+        if self.joined.write(self.statement(session, &item, now)).await.is_some() {
+            return Ok(());
+        }
+        let item = item.map(|(name, value)| (name.to_owned(), value));
         let mut put = self
             .client
             .put_item()
             .table_name(&self.table)
-            .item("conversation", text(conversation.to_string()))
-            .item("version", number(session.version + 1))
-            .item("expires_at", number(now.plus(self.lifetime).as_secs()))
-            .item("state", text(state))
+            .set_item(Some(item.into()))
             .expression_attribute_names("#expires", "expires_at")
             .expression_attribute_values(":now", number(now.as_secs()));
         put = if session.version == 0 {
@@ -264,6 +275,28 @@ impl Sessions {
                 _ => Err(StoreError::call("writing a session", &error).into()),
             },
         }
+    }
+
+    /// The write of `item` as a statement. One of a session that was not in the table fails where an expired one stands,
+    /// which the single call replaces.
+    fn statement(
+        &self,
+        session: &Session,
+        item: &[(&str, AttributeValue); 4],
+        now: Timestamp,
+    ) -> BatchStatementRequest {
+        let table = quoted(&self.table);
+        let [conversation, version, expires, state] = item.each_ref().map(|(_, value)| value.clone());
+        if session.version == 0 {
+            let insert =
+                format!("INSERT INTO {table} VALUE {{'conversation': ?, 'version': ?, 'expires_at': ?, 'state': ?}}");
+            return statement(insert, vec![conversation, version, expires, state]);
+        }
+        let update = format!(
+            r#"UPDATE {table} SET "version" = ? SET "expires_at" = ? SET "state" = ? WHERE "conversation" = ? AND "version" = ? AND "expires_at" > ?"#
+        );
+        let condition = [conversation, number(session.version), number(now.as_secs())];
+        statement(update, [version, expires, state].into_iter().chain(condition).collect())
     }
 
     /// Removes a session that was read: the person left.

@@ -98,6 +98,9 @@ class Aws:
                     self.sent(entry["MessageBody"])
             done = [{"Id": entry["Id"], "MessageId": "message", "MD5OfMessageBody": "none"} for entry in entries]
             return self.answer({"Successful": done, "Failed": []})
+        if operation == b"BatchExecuteStatement":
+            # A new session or a first reply is inserted, which returns no item.
+            return self.answer({"Responses": [{"TableName": "table"}] * len(json.loads(body)["Statements"])})
         if operation == b"UpdateItem" and b'"UPDATED_NEW"' in body:
             # A quota's schedule: the value that was asked for is the one that was written.
             update = json.loads(body)

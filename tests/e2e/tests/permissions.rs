@@ -9,7 +9,7 @@ use std::fmt::Debug;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
@@ -45,6 +45,10 @@ const MORE: [(&str, &[&str]); 5] = [
             "PutItem Sessions other",
             "DeleteItem Sessions own",
             "DeleteItem Sessions other",
+            "PartiQLInsert Sessions own",
+            "PartiQLInsert Sessions other",
+            "PartiQLUpdate Sessions own",
+            "PartiQLUpdate Sessions other",
         ],
     ),
     (
@@ -57,6 +61,10 @@ const MORE: [(&str, &[&str]); 5] = [
             "SendMessage OutboundDeadLetters",
             "UpdateItem Sends own",
             "UpdateItem Sends other",
+            "PartiQLInsert Sends own",
+            "PartiQLInsert Sends other",
+            "PartiQLUpdate Sends own",
+            "PartiQLUpdate Sends other",
             "PutItem Transcripts own",
             "PutItem Transcripts other",
             "Query Keys own/send",
@@ -343,6 +351,23 @@ impl<'a> Caller<'a> {
             .send()
             .await;
         self.note(format!("UpdateItem {name}"), ended);
+
+        let (names, values): (Vec<_>, Vec<_>) = key.clone().into_iter().unzip();
+        let members: Vec<String> = names.iter().map(|name| format!("'{name}': ?")).collect();
+        let named: Vec<String> = names.iter().map(|name| format!("\"{name}\" = ?")).collect();
+        for (action, statement, values) in [
+            ("Insert", format!("INSERT INTO \"{table}\" VALUE {{{}}}", members.join(", ")), values.clone()),
+            (
+                "Update",
+                format!("UPDATE \"{table}\" SET \"expires_at\" = ? WHERE {}", named.join(" AND ")),
+                [past.clone()].into_iter().chain(values).collect(),
+            ),
+        ] {
+            let request = BatchStatementRequest::builder().statement(statement).set_parameters(Some(values));
+            let request = request.build().expect("a statement");
+            let ended = dynamodb.batch_execute_statement().statements(request).send().await;
+            self.note(format!("PartiQL{action} {name}"), ended);
+        }
 
         let mut item = key.clone();
         item.insert("expires_at".into(), past);

@@ -37,8 +37,9 @@ impl Aws {
         let mut tally = Tally { requests: 1, bytes_in: call.body.len() as u64, ..Tally::default() };
         let (service, target, status, body) = match service {
             "DynamoDB_20120810" => {
-                wait(self.latencies.dynamodb.sample()).await;
                 let done = self.dynamodb.call(operation, &call.body)?;
+                let each = (0..done.items).map(|_| self.latencies.dynamodb.sample());
+                wait(each.max().unwrap_or_default()).await;
                 (tally.read_units, tally.write_units) = (done.read_units, done.write_units);
                 ("dynamodb", done.table, done.status, done.body)
             }

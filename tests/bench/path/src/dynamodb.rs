@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::expression::{Item, Placeholders, Value, holds, size, update};
+use crate::partiql::Statement;
 
 /// The tables of `template.yaml`: name, hash key, range key.
 const TABLES: [(&str, &str, Option<&str>); 7] = [
@@ -27,6 +28,8 @@ pub(crate) struct Done {
     pub(crate) table: &'static str,
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
+    /// How many items it was about: the call takes as long as the slowest of them.
+    pub(crate) items: usize,
     pub(crate) read_units: f64,
     pub(crate) write_units: f64,
 }
@@ -51,7 +54,7 @@ enum Range {
     Text(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Request {
     #[serde(default)]
@@ -70,6 +73,8 @@ struct Request {
     consistent_read: bool,
     #[serde(default)]
     request_items: HashMap<String, Wanted>,
+    #[serde(default)]
+    statements: Vec<Asked>,
     #[serde(flatten)]
     placeholders: Placeholders,
 }
@@ -80,6 +85,14 @@ struct Wanted {
     keys: Vec<Item>,
     #[serde(default)]
     consistent_read: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Asked {
+    statement: String,
+    #[serde(default)]
+    parameters: Vec<Value>,
 }
 
 impl DynamoDb {
@@ -103,8 +116,10 @@ impl DynamoDb {
         if operation == "BatchGetItem" {
             return self.batch_get(&request);
         }
-        let table =
-            self.tables.get(request.table_name.as_str()).ok_or_else(|| format!("no table {}", request.table_name))?;
+        if operation == "BatchExecuteStatement" {
+            return self.batch_execute(request);
+        }
+        let table = self.table(&request.table_name)?;
         match operation {
             "UpdateItem" => table.write(&request, &request.key, |item| {
                 let expression = request.update_expression.as_deref().ok_or("an update without an expression")?;
@@ -131,7 +146,7 @@ impl DynamoDb {
         else {
             return Err("a BatchGetItem of one table is expected".to_owned());
         };
-        let table = self.tables.get(name.as_str()).ok_or_else(|| format!("no table {name}"))?;
+        let table = self.table(name)?;
         let (items, mut found, mut units) = (table.lock(), Vec::new(), 0.0);
         for key in &wanted.keys {
             let (hash, range) = table.place(key)?;
@@ -140,7 +155,71 @@ impl DynamoDb {
             found.extend(item);
         }
         let body = json!({"Responses": {name: found}, "UnprocessedKeys": {}}).to_string().into_bytes();
-        Ok(Done { table: table.name, status: 200, body, read_units: units, write_units: 0.0 })
+        Ok(Done { table: table.name, status: 200, body, items: wanted.keys.len(), read_units: units, write_units: 0.0 })
+    }
+
+    /// Carries statements out, each for itself.
+    fn batch_execute(&self, request: Request) -> Result<Done, String> {
+        let (mut name, mut responses, mut units) = ("", Vec::new(), 0.0);
+        for Asked { statement, parameters } in request.statements {
+            let (table, done) = self.execute(Statement::parse(&statement, parameters)?)?;
+            let answer: Json = serde_json::from_slice(&done.body).map_err(|error| error.to_string())?;
+            responses.push(match answer.get("__type").and_then(Json::as_str) {
+                None => json!({"TableName": table, "Item": answer.get("Attributes")}),
+                Some(_) if statement.starts_with("INSERT") => {
+                    json!({"TableName": table, "Error": {"Code": "DuplicateItem", "Message": answer["message"]}})
+                }
+                Some(_) => {
+                    json!({"TableName": table, "Error": {"Code": "ConditionalCheckFailed", "Message": answer["message"]}})
+                }
+            });
+            name = table;
+            units += done.write_units;
+        }
+        let items = responses.len();
+        let body = json!({"Responses": responses}).to_string().into_bytes();
+        Ok(Done { table: name, status: 200, body, items, read_units: 0.0, write_units: units })
+    }
+
+    fn execute(&self, statement: Statement) -> Result<(&'static str, Done), String> {
+        match statement {
+            Statement::Insert { table, item } => {
+                let table = self.table(&table)?;
+                let names = [("#hash".to_owned(), table.hash.to_owned())].into();
+                let request = Request {
+                    condition_expression: Some("attribute_not_exists(#hash)".to_owned()),
+                    placeholders: Placeholders { names, ..Placeholders::default() },
+                    ..Request::default()
+                };
+                let done = table.write(&request, &item, |stands| {
+                    stands.clone_from(&item);
+                    Ok(Vec::new())
+                })?;
+                Ok((table.name, done))
+            }
+            Statement::Update { table, change, condition, placeholders, returns } => {
+                let table = self.table(&table)?;
+                // The condition begins with the key, and so holds for no item that is not there.
+                let (name, value) = condition.split_once(" = ").ok_or("a condition without a key")?;
+                let value = value.split(' ').next().and_then(|value| placeholders.values.get(value));
+                let (Some(name), Some(value)) = (placeholders.names.get(name), value) else {
+                    return Err(format!("{condition:?} does not begin with a key"));
+                };
+                let key = Item::from([(name.clone(), value.clone())]);
+                let request = Request {
+                    condition_expression: Some(condition),
+                    return_values: returns.then(|| "ALL_NEW".to_owned()),
+                    placeholders,
+                    ..Request::default()
+                };
+                let done = table.write(&request, &key, |item| update(&change, &request.placeholders, item))?;
+                Ok((table.name, done))
+            }
+        }
+    }
+
+    fn table(&self, name: &str) -> Result<&Table, String> {
+        self.tables.get(name).ok_or_else(|| format!("no table {name}"))
     }
 }
 
@@ -184,7 +263,7 @@ impl Table {
             // A write whose condition fails is charged for the item that stands there.
             let write_units = write_units(size(&before));
             let body = body.to_string().into_bytes();
-            return Ok(Done { table: self.name, status: 400, body, read_units: 0.0, write_units });
+            return Ok(Done { table: self.name, status: 400, body, items: 1, read_units: 0.0, write_units });
         }
         let mut after = before.clone();
         let touched = change(&mut after)?;
@@ -207,7 +286,7 @@ impl Table {
             items.insert(range, after);
         }
         let body = answer.to_string().into_bytes();
-        Ok(Done { table: self.name, status: 200, body, read_units: 0.0, write_units })
+        Ok(Done { table: self.name, status: 200, body, items: 1, read_units: 0.0, write_units })
     }
 
     fn query(&self, request: &Request) -> Result<Done, String> {
@@ -231,7 +310,7 @@ impl Table {
         }
         let body = json!({"Count": found.len(), "Items": found}).to_string().into_bytes();
         let read_units = read_units(read, request.consistent_read);
-        Ok(Done { table: self.name, status: 200, body, read_units, write_units: 0.0 })
+        Ok(Done { table: self.name, status: 200, body, items: 1, read_units, write_units: 0.0 })
     }
 }
 
@@ -310,6 +389,26 @@ mod tests {
         });
         let (_, answer, units, _) = call(&db, "Query", query);
         assert_eq!((answer["Count"].as_u64(), units), (Some(2), 1.0));
+    }
+
+    #[test]
+    fn statements_are_carried_out_each_for_itself() {
+        let db = DynamoDb::new();
+        let insert = json!({"Statement": "INSERT INTO \"sends\" VALUE {'conversation': ?, 'last': ?}", "Parameters": [{"S": "c"}, {"N": "1"}]});
+        let update = |after: &str| {
+            json!({
+                "Statement": r#"UPDATE "sends" SET "m:1" = ? WHERE "conversation" = ? AND "m:1" IS MISSING AND "last" >= ? RETURNING ALL NEW *"#,
+                "Parameters": [{"N": "1"}, {"S": "c"}, {"N": after}]
+            })
+        };
+        let absent = json!({"Statement": r#"UPDATE "sends" SET "last" = ? WHERE "conversation" = ?"#, "Parameters": [{"N": "1"}, {"S": "none"}]});
+        let statements = [insert.clone(), insert, update("2"), update("1"), update("1"), absent];
+        let (status, answer, _, units) = call(&db, "BatchExecuteStatement", json!({"Statements": statements}));
+        assert_eq!((status, units), (200, 6.0));
+        let codes: Vec<_> = (0..6).map(|at| answer["Responses"][at]["Error"]["Code"].as_str()).collect();
+        let failed = Some("ConditionalCheckFailed");
+        assert_eq!(codes, [None, Some("DuplicateItem"), failed, None, failed, failed]);
+        assert_eq!(answer["Responses"][3]["Item"]["m:1"], json!({"N": "1"}));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn size(item: &Item) -> usize {
 }
 
 /// What stands for the placeholders.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Placeholders {
     #[serde(rename = "ExpressionAttributeNames")]

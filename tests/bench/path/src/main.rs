@@ -22,6 +22,7 @@ mod http;
 mod lambda;
 mod latency;
 mod load;
+mod partiql;
 mod platform;
 mod report;
 mod sqs;

@@ -559,8 +559,8 @@ pub(crate) fn inference(measured: &Batches) -> Section {
         text: format!(
             "{batches} batches of ten questions of the pack's test.yaml, each of ten conversations, through the inference \
              function with all latencies zero, and the same ten through the encoder alone (tokenizer and model), batch by \
-             batch in turn on the same processor, with the stand-ins on the other. An invocation makes 12 calls: one BatchGetItem, ten PutItem, one \
-             SendMessageBatch; what the stand-ins take to answer them is in it."
+             batch in turn on the same processor, with the stand-ins on the other. An invocation makes three \
+             calls, BatchGetItem, BatchExecuteStatement and SendMessageBatch; what the stand-ins take to answer them is in it."
         ),
         columns: columns(&["what", "median (P10 to P90)"]),
         rows: vec![
@@ -577,9 +577,8 @@ pub(crate) fn inference(measured: &Batches) -> Section {
             share.median() < 10.0,
             || {
                 format!(
-                    "{:.1} ms of processor time go to ten answers and twelve calls, and the rest to waiting for them; a \
-                     bare call costs about as much as in the table of the webhook. The ten PutItem are conditional, each \
-                     for itself, so neither BatchWriteItem nor a transaction can replace them",
+                    "{:.1} ms of processor time go to ten answers and three calls, and the rest to waiting for them; a \
+                     bare call costs about as much as in the table of the webhook",
                     processor.median() - processor_encode.median()
                 )
             },

@@ -11,7 +11,8 @@
 //!
 //! Statements: "PartiQL update statements for DynamoDB", "PartiQL insert statements for DynamoDB" and "Running batch
 //! operations with PartiQL for DynamoDB" in the developer guide. An `UPDATE` of an item that is not there fails like
-//! one whose condition does not hold; an `INSERT` of one that is there fails as a duplicate.
+//! one whose condition does not hold; an `INSERT` of one that is there fails as a duplicate. A condition names the one
+//! item by its key, so it is a conjunction: with an `OR` beside the key it might name others.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -68,8 +68,21 @@ pub struct Attempt {
     pub attempt: u32,
     /// How many parts of the reply were sent before.
     pub part: usize,
+    /// Whether a reply of the conversation was settled before.
+    settled_before: bool,
     /// Replies to forget when this one is settled, because there are too many.
     old: Vec<String>,
+}
+
+impl Attempt {
+    fn new(record: &Record, item: &Item) -> Self {
+        Self {
+            attempt: record.attempt,
+            part: record.part,
+            settled_before: item.contains_key("last"),
+            old: old_replies(item),
+        }
+    }
 }
 
 /// How a send ended.
@@ -99,7 +112,7 @@ impl Sends {
         // In the common case the reply is new and its turn has come: one call.
         let fresh = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
         if let Some(item) = self.joined.write(self.begin_statement(reply, &fresh, now)).await {
-            return Ok(Begin::Send(Attempt { attempt: 1, part: 0, old: old_replies(&item) }));
+            return Ok(Begin::Send(Attempt::new(&fresh, &item)));
         }
         let mut condition = "attribute_not_exists(#record)".to_owned();
         let mut begin = self.put(reply, &fresh, now);
@@ -109,7 +122,7 @@ impl Sends {
                 begin.expression_attribute_names("#last", "last").expression_attribute_values(":after", number(after));
         }
         match self.conditional(begin.condition_expression(condition)).await? {
-            Ok(item) => Ok(Begin::Send(Attempt { attempt: 1, part: 0, old: old_replies(&item) })),
+            Ok(item) => Ok(Begin::Send(Attempt::new(&fresh, &item))),
             Err(item) => self.begin_again(reply, &item, deadline, now).await,
         }
     }
@@ -126,13 +139,7 @@ impl Sends {
         let (next, condition) = match decide(reply, known, item, self.gap, now) {
             Next::Settled => return Ok(Begin::Settled),
             Next::Wait(pause) => return Ok(Begin::Wait(pause)),
-            Next::Unknown(record) => {
-                return Ok(Begin::Unknown(Attempt {
-                    attempt: record.attempt,
-                    part: record.part,
-                    old: old_replies(item),
-                }));
-            }
+            Next::Unknown(record) => return Ok(Begin::Unknown(Attempt::new(&record, item))),
             Next::First => {
                 let first =
                     Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
@@ -150,7 +157,7 @@ impl Sends {
                 .expression_attribute_values(":waiting", text(State::Waiting.as_str()));
         }
         Ok(match self.conditional(put).await? {
-            Ok(item) => Begin::Send(Attempt { attempt: next.attempt, part: next.part, old: old_replies(&item) }),
+            Ok(item) => Begin::Send(Attempt::new(&next, &item)),
             // Another function began it between the two calls.
             Err(_) => Begin::Wait(Duration::from_secs(1)),
         })
@@ -174,7 +181,7 @@ impl Sends {
         };
         let record = Record { state, number: reply.number, attempt: attempt.attempt, part: attempt.part, until: now };
         if attempt.old.len() <= MAX_JOINED_OLD
-            && self.joined.write(self.settle_statement(reply, &record, &attempt.old, now)).await.is_some()
+            && self.joined.write(self.settle_statement(reply, &record, attempt, now)).await.is_some()
         {
             return Ok(());
         }
@@ -215,26 +222,30 @@ impl Sends {
         statement(update, vec![record.write(), expires, conversation, number(after)])
     }
 
-    /// The end of an attempt as a statement, where no later reply was settled before.
+    /// The end of an attempt as a statement, where no later reply was settled meanwhile.
     fn settle_statement(
         &self,
         reply: &Reply,
         record: &Record,
-        old: &[String],
+        attempt: &Attempt,
         now: Timestamp,
     ) -> BatchStatementRequest {
-        let mut update = format!(
-            r#"UPDATE {} SET {} = ? SET "expires_at" = ? SET "last" = ?"#,
-            quoted(&self.table),
-            quoted(&attribute(&reply.id))
-        );
-        for name in old {
+        let (table, name) = (quoted(&self.table), quoted(&attribute(&reply.id)));
+        let mut update = format!(r#"UPDATE {table} SET {name} = ? SET "expires_at" = ? SET "last" = ?"#);
+        for name in &attempt.old {
             update.push_str(" REMOVE ");
             update.push_str(&quoted(name));
         }
-        update.push_str(r#" WHERE "conversation" = ? AND ("last" IS MISSING OR "last" < ?)"#);
         let (last, expires) = (number(reply.number), number(now.plus(LIFETIME).as_secs()));
-        statement(update, vec![record.write(), expires, last.clone(), text(reply.conversation.to_string()), last])
+        let mut values = vec![record.write(), expires, last.clone(), text(reply.conversation.to_string())];
+        update.push_str(r#" WHERE "conversation" = ? AND "last" "#);
+        if attempt.settled_before {
+            update.push_str("< ?");
+            values.push(last);
+        } else {
+            update.push_str("IS MISSING");
+        }
+        statement(update, values)
     }
 
     /// Takes note that a reply was refused, or had no turn, and is tried again after `pause`; the ones after it wait. Where it

@@ -88,8 +88,9 @@ fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slac
 bench: functions bench-encoder bench-start bench-path bench-peers bench-cost bench-report ## Measure everything against limits and peers: a report in target/bench (QUICK=1 for a short run).
 
 .PHONY: bench-report
-bench-report: target/venv/bench/requirements.txt
+bench-report: target/venv/bench/requirements.txt ## Write the report of what was measured (KEEP=1 puts it into tests/bench/results).
 	@target/venv/bench/bin/python tests/bench/report/report.py
+	@$(if $(KEEP),mkdir -p tests/bench/results && cp target/bench/report.md target/bench/*.svg tests/bench/results/)
 
 target/venv/bench/requirements.txt: tests/bench/report/requirements.txt
 

@@ -302,7 +302,8 @@ mod tests {
         let busy = of(1500.0);
         assert!(busy > 1.0 && busy < 10.0, "{busy}");
         // Ten pollers, each busy for fixed + message·batch: just what comes meanwhile.
-        assert!(near(busy, 1.5 * (15.5 + 3.5 * busy) / 10.0));
+        let figures = &counts.functions[&Function::Inference];
+        assert!(near(busy, 1.5 * duration(figures, busy) / 10.0));
         assert!(near(of(1e5), 10.0));
     }
 

@@ -57,19 +57,19 @@ impl Joined {
                 Ok(item) => return item,
                 // Whoever sent it was cancelled.
                 Err(TryRecvError::Closed) => return None,
-                Err(TryRecvError::Empty) => {
-                    let mut ready = self.ready();
-                    let count = ready.len().min(MAX_STATEMENTS);
-                    let batch = ready.drain(..count).collect();
-                    drop(ready);
-                    self.send(batch).await;
-                }
+                Err(TryRecvError::Empty) => self.send(self.next_batch()).await,
             }
         }
     }
 
     fn ready(&self) -> MutexGuard<'_, Vec<Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_batch(&self) -> Vec<Ready> {
+        let mut ready = self.ready();
+        let count = ready.len().min(MAX_STATEMENTS);
+        ready.drain(..count).collect()
     }
 
     async fn send(&self, batch: Vec<Ready>) {

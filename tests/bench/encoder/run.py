@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self, command: list[object], core: int) -> None:
         self.why: str | None = None
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             ["taskset", "-c", str(core), *map(str, command)],
@@ -133,7 +133,7 @@ def main() -> None:
         name: worker(PYTHON, HERE / "peers.py", kind, MODEL / "model.onnx", PEERS) for name, kind in INT8_PEERS.items()
     }
     rust = {
-        "candle FP32": worker(BUILD / "candle", PEERS),
+        "candle FP32": worker(BUILD / "candle", PEERS, MODEL / "tokenizer.bin"),
         "tract FP32": worker(BUILD / "tract", MODEL / "fp32/model.onnx", MODEL / "tokenizer.bin"),
     }
     targets: list[tuple[str, Worker, str]] = [

@@ -1,5 +1,5 @@
-//! The peer candle: the FP32 weights in its BERT, `candle FOLDER` with model.safetensors, config.json and the ids of
-//! our tokenizer (`tokenizer.bin`), so that only the model differs.
+//! The peer candle: the FP32 weights in its BERT, `candle FOLDER TOKENIZER` with model.safetensors and config.json in
+//! the folder, and the ids of our tokenizer, so that only the model differs.
 
 use std::path::Path;
 
@@ -11,13 +11,15 @@ use candle_transformers::models::bert::{BertModel, Config};
 use hoopoe_encoder::tokenizer::Tokenizer;
 
 fn main() -> anyhow::Result<()> {
-    let folder = std::env::args().nth(1).context("usage: candle FOLDER")?;
+    const USAGE: &str = "usage: candle FOLDER TOKENIZER";
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().context(USAGE)?;
     let folder = Path::new(&folder);
+    let tokenizer = Tokenizer::open(Path::new(&arguments.next().context(USAGE)?))?;
     let device = Device::Cpu;
     let config: Config = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
     let weights = candle_core::safetensors::load(folder.join("model.safetensors"), &device)?;
     let model = BertModel::load(VarBuilder::from_tensors(weights, DType::F32, &device), &config)?;
-    let tokenizer = Tokenizer::open(&folder.join("tokenizer.bin"))?;
 
     let encode = |texts: &[String]| -> anyhow::Result<Vec<Vec<f32>>> {
         let tokens: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text, 128)).collect();

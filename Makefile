@@ -92,10 +92,10 @@ bench-report: target/venv/bench/requirements.txt ## Write the report of what was
 	@target/venv/bench/bin/python tests/bench/report/report.py
 	@$(if $(KEEP),mkdir -p tests/bench/results && cp target/bench/report.md target/bench/*.svg tests/bench/results/)
 
+# Python packages of the report and of the encoder's peers; what this leaves behind is whole or not there.
 target/venv/bench/requirements.txt: tests/bench/report/requirements.txt
-
-# The peers' Python packages; what this leaves behind is whole or not there.
 target/venv/bench-encoder/requirements.txt: tests/bench/encoder/requirements.txt
+target/venv/bench/requirements.txt target/venv/bench-encoder/requirements.txt:
 	rm -rf $(@D)
 	python3 -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \

@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 /// The most tokens in one batch, padding included, unless one text alone has more. What flows through a layer of so many
-/// still fits the processor's cache: measured on a Zen 5, a token of 32 texts of 128 costs 1.7 times one of 2 such texts
-/// (`tests/bench/encoder`). It bounds the memory of a run as well.
-pub const MAX_BATCH_TOKENS: usize = 256;
+/// still fits the processor's cache: measured on a Zen 5, a token of texts of 64 costs least in a batch of ten, 1.04
+/// times as much in one of four and 1.10 times in one of 32 (`tests/bench/encoder`). It bounds the memory of a run as well.
+pub const MAX_BATCH_TOKENS: usize = 640;
 
 /// What a run costs besides its tokens, in tokens: a batch of one more text must save more padding than this. Measured
 /// as 3 on a processor without VNNI and 25 on one with it, where a token costs less; this lies between.

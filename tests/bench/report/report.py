@@ -5,8 +5,8 @@ Each benchmark writes `<name>.json`:
 
     {"name", "title", "command", "sections": [{"title", "text", "columns", "rows", "goals", "plots"}]}
 
-A goal is `{"goal", "measured", "met", "why"}`, a plot `{"file", "title", "kind": "line" | "bar", "x_label", "y_label",
-"log_x", "log_y", "series": {"name": [[x, y], ...]}}`.
+A section may come without goals and plots. A goal is `{"goal", "measured", "met", "why"}`, a plot `{"file", "title",
+"kind": "line" | "bar", "x_label", "y_label", "log_x", "log_y", "series": {"name": [[x, y], ...]}}`.
 
 Examples:
   tests/bench/report/report.py                     all that is there
@@ -47,9 +47,9 @@ def main() -> int:
     report = {"machine": machine(), "benchmarks": benchmarks}
     (FOLDER / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     (FOLDER / "report.md").write_text(markdown(report))
-    for plot in (plot for benchmark in benchmarks for section in benchmark["sections"] for plot in section["plots"]):
+    for plot in (plot for benchmark in benchmarks for section in benchmark["sections"] for plot in section.get("plots", [])):
         draw(plot)
-    goals = [goal for benchmark in benchmarks for section in benchmark["sections"] for goal in section["goals"]]
+    goals = [goal for benchmark in benchmarks for section in benchmark["sections"] for goal in section.get("goals", [])]
     print(f"{FOLDER}/report.md: {sum(goal['met'] for goal in goals)} of {len(goals)} goals are met", file=sys.stderr)
     return 0
 
@@ -68,7 +68,7 @@ def machine() -> dict[str, str]:
         "instructions": ", ".join(flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni") if flag in flags),
         "cores": str(os.cpu_count()),
         "memory": f"{memory} GB",
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "commit": commit,
     }
 
@@ -87,7 +87,7 @@ def markdown(report: dict) -> str:
     ]
     sections = [(benchmark, section) for benchmark in report["benchmarks"] for section in benchmark["sections"]]
     for _, section in sections:
-        for goal in section["goals"]:
+        for goal in section.get("goals", []):
             why = f"<br>{goal['why']}" if goal["why"] else ""
             lines.append(f"| {cell(goal['goal'])} | {cell(goal['measured'])}{cell(why)} | {'yes' if goal['met'] else '**no**'} |")
     for benchmark in report["benchmarks"]:
@@ -97,7 +97,7 @@ def markdown(report: dict) -> str:
             if section["rows"]:
                 lines += ["", row(section["columns"]), row(["---"] * len(section["columns"]))]
                 lines += [row(cells) for cells in section["rows"]]
-            for plot in section["plots"]:
+            for plot in section.get("plots", []):
                 lines += ["", f"![{plot['title']}]({plot['file']}.svg)"]
     return "\n".join(lines) + "\n"
 

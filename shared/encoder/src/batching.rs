@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 /// The most tokens in one batch, padding included, unless one text alone has more. What flows through a layer of so many
-/// still fits the processor's cache: measured on a Zen 5, a token of texts of 64 costs least in a batch of ten, 1.04
-/// times as much in one of four and 1.10 times in one of 32 (`tests/bench/encoder`). It bounds the memory of a run as well.
+/// still fits the processor's cache: measured on a Zen 5, a token of texts of 64 costs least in a batch of ten, 1.03
+/// times as much in one of four and 1.13 times in one of 32 (`tests/bench/encoder`). It bounds the memory of a run as well.
 pub const MAX_BATCH_TOKENS: usize = 640;
 
 /// What a run costs besides its tokens, in tokens: a batch of one more text must save more padding than this. Measured

@@ -83,7 +83,7 @@ impl Neighbours {
         self.cosines(&question, scale).into_iter()
     }
 
-    /// A pass over all examples, 2.4 MB for the shop pack, by the widest instructions that this processor has.
+    /// A pass over all examples, some 2 MB for the shop pack, by the widest instructions that this processor has.
     fn cosines(&self, question: &[i16], scale: f32) -> Vec<f32> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
@@ -131,7 +131,7 @@ fn dot(example: &[u8], question: &[i16]) -> i64 {
 }
 
 /// The same with AVX2, which every x86 processor of Lambda has. Two products and their sum are one instruction there;
-/// the compiler does not find it by itself, and takes twice as long.
+/// the compiler does not find it by itself, and needs nearly twice the instructions for a decision (`make guard`).
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::{
@@ -226,14 +226,25 @@ mod tests {
         assert!(Neighbours { scales: vec![f32::NAN], ..whole }.validated().is_none());
     }
 
+    /// Two whole parts, and in the rest more than the sums side by side take.
+    const NUMBERS: usize = 2 * PART + 76;
+
+    #[test]
+    fn the_largest_products_do_not_overflow() {
+        for (example, number) in [(127, 32_767), (-127, 32_767), (-127, -32_767)] {
+            let product = dot(&[i8::cast_unsigned(example); NUMBERS], &[number; NUMBERS]);
+            assert_eq!(product, i64::from(example) * i64::from(number) * NUMBERS as i64);
+        }
+    }
+
     proptest! {
         #[test]
-        fn cosines_are_those_of_the_vectors(seed in prop::collection::vec(-1.0..1.0_f32, 3 * 300), extreme: bool) {
+        fn cosines_are_those_of_the_vectors(seed in prop::collection::vec(-1.0..1.0_f32, 3 * NUMBERS), extreme: bool) {
             let unit = |vector: &[f32]| -> Vec<f32> {
                 let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt().max(1e-3);
-                vector.iter().map(|number| if extreme { number.signum() / 300_f32.sqrt() } else { number / length }).collect()
+                vector.iter().map(|number| if extreme { number.signum() / (NUMBERS as f32).sqrt() } else { number / length }).collect()
             };
-            let [a, b, question] = [0, 1, 2].map(|nth| unit(&seed[nth * 300..][..300]));
+            let [a, b, question] = [0, 1, 2].map(|nth| unit(&seed[nth * NUMBERS..][..NUMBERS]));
             let neighbours = Neighbours::new(&[a.clone(), b.clone()].concat(), &[0, 1], 2).expect("they fit");
             for (found, example) in neighbours.nearest(&question).zip([a, b]) {
                 let exact: f32 = example.iter().zip(&question).map(|(a, b)| a * b).sum();

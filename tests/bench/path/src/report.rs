@@ -578,9 +578,9 @@ pub(crate) fn inference(measured: &Batches) -> Section {
             || {
                 format!(
                     "{:.1} ms of processor time go to ten answers and three calls, and the rest to waiting for them; a \
-                     bare call costs about as much as in the table of the webhook. Comparing the ten \
-                     questions with every example of the pack (2.1 MB each time) is about 0.4 ms of it, a seventh of which one \
-                     pass for all ten would save (measured apart); the next idea is to look for less in the calls",
+                     bare call costs about as much as in the table of the webhook. Comparing each \
+                     question with every example of the pack is a million instructions (`make guard`); the next idea is to \
+                     look for less in the calls",
                     processor.median() - processor_encode.median()
                 )
             },

@@ -14,6 +14,10 @@ TEST_STATE := target/test
 ARCHITECTURE ?= x86_64
 # Which binaries go into the bundles: `lambda`, those of `make functions`, or `local`, those of `make up`.
 BINARIES ?= lambda
+# The knowledge that `make functions` and `make knowledge` put beside their binaries: what `sam build` ships.
+STAGED := target/lambda/knowledge
+# The folder of the built knowledge that goes into the bundles; the local stack's leads to that of its pack.
+KNOWLEDGE ?= $(if $(filter local,$(BINARIES)),$(STATE)/knowledge,$(STAGED))
 
 # ---- What a person types ----
 
@@ -22,8 +26,8 @@ help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: up
-up: $(HOOPOE) ## Start the local stack: builds what is missing, deploys what changed, prints the addresses.
-	@$(HOOPOE) --state $(STATE) up
+up: $(HOOPOE) ## Start the local stack: builds what is missing, deploys what changed (PACK=folder for your own pack).
+	@$(HOOPOE) --state $(STATE) up $(if $(PACK),--pack "$(PACK)")
 
 .PHONY: down
 down: $(HOOPOE) ## Stop the local stack; its state stays.
@@ -39,7 +43,7 @@ test: test-unit test-e2e test-browser ## Run all tests; the last two on a local 
 	@$(HOOPOE) --state $(TEST_STATE) down
 
 .PHONY: test-unit
-test-unit: knowledge ## Run the tests that need no stack.
+test-unit: shop ## Run the tests that need no stack.
 	cargo test --locked
 	target/venv/model/bin/python -m unittest discover --quiet infra/model
 
@@ -85,7 +89,7 @@ fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slac
 
 # The benchmarks one after the other, on the release binaries; each is also a target of its own.
 .PHONY: bench
-bench: functions bench-encoder bench-start bench-path bench-peers bench-cost bench-report ## Measure everything against limits and peers: a report in target/bench (QUICK=1 for a short run).
+bench: binaries bench-encoder bench-start bench-path bench-peers bench-cost bench-report ## Measure everything against limits and peers: a report in target/bench (QUICK=1 for a short run).
 
 .PHONY: bench-report
 bench-report: target/venv/bench/requirements.txt ## Write the report of what was measured (KEEP=1 puts it into tests/bench/results).
@@ -118,18 +122,19 @@ bench-cost: $(HOOPOE) ## Write what a month on AWS costs into target/bench/cost.
 # Both run the binaries of `make functions`. The peer's redis-server is fetched from Debian's packages where it is missing
 # and that is allowed.
 .PHONY: bench-start
-bench-start: knowledge ## Measure the cold start of every function, into target/bench/start.json (QUICK=1 for a short run).
+bench-start: shop ## Measure the cold start of every function, into target/bench/start.json (QUICK=1 for a short run).
 	@tests/bench/start.py
 
 .PHONY: bench-peers
-bench-peers: knowledge ## Measure the inference function beside peers in Python, into target/bench/peers.json (QUICK=1).
+bench-peers: shop ## Measure the inference function beside peers in Python, into target/bench/peers.json (QUICK=1).
 	@command -v redis-server >/dev/null || { echo "Fetching redis-server from Debian's packages"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || { \
 		echo "redis-server is missing: sudo apt install redis-server" >&2; exit 1; }
 	@tests/bench/peers/bench.py
 
 .PHONY: bench-path
-bench-path: build-InferenceFunction ## Measure the whole way of a message on the binaries of `make functions` (QUICK=1 for a short run).
+bench-path: KNOWLEDGE := target/knowledge/shop
+bench-path: shop build-InferenceFunction ## Measure the whole way of a message on the binaries of `make functions` (QUICK=1 for a short run).
 	cargo build --release --locked --package path
 	target/release/path $(if $(QUICK),--quick)
 
@@ -153,12 +158,27 @@ tools: $(HOOPOE) ## Fetch SAM, cargo-lambda and the emulator into target/venv, p
 model: $(HOOPOE) ## Build the default model.
 	@$(HOOPOE) model build
 
+.PHONY: shop
+shop: model ## Build the index of the shop's pack, which tests and benchmarks read.
+	@$(HOOPOE) knowledge build >/dev/null
+
+# Whole or as it was before; without PACK, the pack of the last time. There is no other default: a bot that is deployed
+# once more must not become the shop's.
 .PHONY: knowledge
-knowledge: model ## Build the index of the default knowledge pack.
-	@$(HOOPOE) knowledge build
+knowledge: model ## Build a pack for AWS (PACK=folder; kept until another is named); then `sam build`.
+	@pack="$(PACK)"; test -n "$$pack" || pack="$$(cat $(STAGED)/pack 2>/dev/null)" || { \
+		echo "which knowledge pack? PACK=folder names it, such as PACK=infra/packs/shop" >&2; exit 1; }; \
+	rm -rf $(STAGED).new && mkdir -p $(STAGED).new && realpath "$$pack" >$(STAGED).new/pack && \
+	built="$$($(HOOPOE) knowledge build --pack "$$pack")" && \
+	for file in knowledge.idx page.json; do test ! -f $$built/$$file || cp $$built/$$file $(STAGED).new/ || exit 1; done && \
+	rm -rf $(STAGED) && mv $(STAGED).new $(STAGED) && \
+	echo "sam build now ships the knowledge pack $$pack (PACK=folder ships another)"
 
 .PHONY: functions
-functions: knowledge tools ## Compile the functions for Lambda (ARCHITECTURE=arm64 for Graviton); then `sam build`.
+functions: knowledge binaries ## Compile the functions for Lambda, with PACK as above (ARCHITECTURE=arm64 for Graviton); then `sam build`.
+
+.PHONY: binaries
+binaries: model tools
 	PATH="$(CURDIR)/target/venv/sam/bin:$$PATH" cargo lambda build --release --locked \
 		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=--package %)
 	@rm -rf target/onnxruntime && mkdir -p target/onnxruntime target/lambda/inference/lib
@@ -187,6 +207,15 @@ define collect
 	cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
 endef
 
+# What goes to AWS says what it is, and is not older than its pack.
+define known
+@test -f $(KNOWLEDGE)/knowledge.idx || { \
+	echo "$(KNOWLEDGE)/knowledge.idx is missing: run $(if $(filter local,$(BINARIES)),'make up','make functions PACK=folder') first" >&2; exit 1; }
+@test ! -f $(KNOWLEDGE)/pack || { pack="$$(cat $(KNOWLEDGE)/pack)"; echo "Knowledge pack: $$pack"; \
+	test -z "$$(find "$$pack" -type f -newer $(KNOWLEDGE)/pack 2>/dev/null)" || { \
+	echo "$$pack has changed since it was built: run 'make knowledge' first" >&2; exit 1; }; }
+endef
+
 .PHONY: build-WecomFunction build-WechatFunction build-DingtalkFunction build-FeishuFunction build-QqFunction build-TelegramFunction build-SlackFunction build-DiscordFunction build-WhatsappFunction build-MessengerFunction build-LineFunction build-TeamsFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction build-RotateFunction
 build-WecomFunction: ; $(call collect,wecom)
 build-WechatFunction: ; $(call collect,wechat)
@@ -200,12 +229,16 @@ build-WhatsappFunction: ; $(call collect,whatsapp)
 build-MessengerFunction: ; $(call collect,messenger)
 build-LineFunction: ; $(call collect,line)
 build-TeamsFunction: ; $(call collect,teams)
-build-WebchatFunction: ; $(call collect,webchat)
 build-DeliverFunction: ; $(call collect,deliver)
 build-RotateFunction: ; $(call collect,rotate)
+build-WebchatFunction:
+	$(call known)
+	$(call collect,webchat)
+	@test ! -f $(KNOWLEDGE)/page.json || cp $(KNOWLEDGE)/page.json $(call bundle,webchat)/
 build-InferenceFunction:
+	$(call known)
 	$(call collect,inference)
 	@mkdir -p $(call bundle,inference)/lib $(call bundle,inference)/model
 	cp $(if $(filter local,$(BINARIES)),target/model/current,target/lambda/inference)/lib/libonnxruntime.so $(call bundle,inference)/lib/
 	cp $(addprefix target/model/current/,model.onnx weights.bin tokenizer.bin manifest.json) $(call bundle,inference)/model/
-	cp target/knowledge/shop.idx $(call bundle,inference)/knowledge.idx
+	cp $(KNOWLEDGE)/knowledge.idx $(call bundle,inference)/

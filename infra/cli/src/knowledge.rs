@@ -2,8 +2,10 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`folder`] | where the built knowledge of a pack is |
 //! | [`report`] | what `eval` prints |
 
+pub(crate) mod folder;
 mod report;
 
 use std::fs;
@@ -36,7 +38,7 @@ enum Command {
         #[command(flatten)]
         sources: Sources,
         #[command(flatten)]
-        index: IndexFile,
+        built: Built,
     },
     /// Look for what is wrong with a pack; fails where there is an error.
     #[command(after_help = CHECK_EXAMPLES)]
@@ -53,7 +55,7 @@ enum Command {
         #[command(flatten)]
         sources: Sources,
         #[command(flatten)]
-        index: IndexFile,
+        built: Built,
         /// Questions to ask instead of the pack's test.yaml, in the same format.
         #[arg(long, value_name = "FILE")]
         test: Option<PathBuf>,
@@ -66,7 +68,10 @@ enum Command {
 const BUILD_EXAMPLES: &str = "\
 Examples:
   hoopoe knowledge build                                  the shop pack
-  hoopoe knowledge build --pack my-pack --out my.idx      another one
+  hoopoe knowledge build --pack my-pack                   another one, into a folder of its own
+  hoopoe knowledge build --pack my-pack --out folder      into this folder
+
+The folder is printed.
 ";
 
 const CHECK_EXAMPLES: &str = "\
@@ -90,32 +95,48 @@ Examples:
 #[derive(Args, Debug)]
 struct Sources {
     /// The folder of the pack.
-    #[arg(long, value_name = "DIR", default_value = "infra/packs/shop")]
+    #[arg(long, value_name = "DIR", default_value = folder::DEFAULT_PACK)]
     pack: PathBuf,
     /// The folder of the built model.
     #[arg(long, value_name = "DIR", default_value = "target/model/current", env = "HOOPOE_MODEL_DIR")]
     model: PathBuf,
 }
 
-/// Where an index is kept.
+/// Where built knowledge is kept.
 #[derive(Args, Debug)]
-struct IndexFile {
-    /// The file to write the index to.
-    #[arg(long = "out", value_name = "FILE", default_value = "target/knowledge/shop.idx")]
-    path: PathBuf,
+struct Built {
+    /// The folder to build into; by default one of the pack's own in target/knowledge.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+}
+
+impl Built {
+    /// The folder for the pack of `sources`.
+    fn folder(self, sources: &Sources) -> anyhow::Result<PathBuf> {
+        self.out.map_or_else(|| folder::of(&sources.pack), Ok)
+    }
 }
 
 impl Knowledge {
     /// Runs the subcommand; results go to standard output, as JSON when asked, progress to standard error.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         match self.command {
-            Command::Build { sources, index } => build(&sources.pack, &sources.model, &index.path).map(drop),
-            Command::Check { sources, quick } => check(&sources, quick, global.json),
-            Command::Eval { sources, index, test, calibrate } => {
-                if calibrate {
-                    calibrated(&sources, &index.path)?;
+            Command::Build { sources, built } => {
+                let folder = built.folder(&sources)?;
+                build(&sources.pack, &sources.model, &folder.join(folder::INDEX))?;
+                if global.json {
+                    output::json(&serde_json::json!({"folder": folder}))
+                } else {
+                    output::line(folder.display())
                 }
-                eval(&sources, &index.path, test.as_deref(), global.json)
+            }
+            Command::Check { sources, quick } => check(&sources, quick, global.json),
+            Command::Eval { sources, built, test, calibrate } => {
+                let index = built.folder(&sources)?.join(folder::INDEX);
+                if calibrate {
+                    calibrated(&sources, &index)?;
+                }
+                eval(&sources, &index, test.as_deref(), global.json)
             }
         }
     }

@@ -3,7 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`prerequisites`] | what must be installed, and how to get it |
-//! | [`build`] | compiles the functions, builds the model and the index |
+//! | [`pack`] | which knowledge pack the stack answers from |
+//! | [`build`] | compiles the functions, builds the model and the knowledge |
 //! | [`emulator`] | MiniStack as a background process with persisted state |
 //! | [`deploy`] | `template.yaml` by SAM |
 //! | [`environment`] | the functions' variables, for running one by hand |
@@ -15,6 +16,7 @@ mod build;
 mod deploy;
 mod emulator;
 mod environment;
+mod pack;
 mod prerequisites;
 
 use std::fs::{self, File, TryLockError};
@@ -31,10 +33,12 @@ use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
 use crate::{channel, keys, output, python};
 use emulator::Emulator;
+use pack::StackPack;
 
 const UP_EXAMPLES: &str = "\
 Examples:
   hoopoe up                        build what is missing, start, deploy, print the addresses
+  hoopoe up --pack my-pack         answer from this pack; it is kept until another is chosen
   hoopoe up --port 4600            on this port; it is kept until `make clean-local`
   hoopoe --state /tmp/other up     a second stack beside the first
   hoopoe up --json                 print what stack.json holds
@@ -47,6 +51,9 @@ functions.env holds the functions' variables for `cargo lambda watch`.
 #[derive(Args, Debug)]
 #[command(after_help = UP_EXAMPLES)]
 pub(crate) struct Up {
+    /// The folder of the knowledge pack to answer from; by default the one chosen last, or infra/packs/shop.
+    #[arg(long, value_name = "DIR")]
+    pack: Option<PathBuf>,
     /// The emulator's port; the first free one from 4566 by default.
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -72,15 +79,17 @@ impl Up {
         fs::create_dir_all(&global.state).with_context(|| format!("{} could not be made", global.state.display()))?;
         let _lock = lock(&global.state)?;
         prerequisites::check()?;
+        let pack = StackPack::choose(self.pack.as_deref(), &global.state)?;
 
         let environments = Environments::prepare();
         build::functions()?;
         let environments = environments.wait()?;
         build::model()?;
-        build::index()?;
+        let knowledge = build::knowledge(pack.folder())?;
+        pack.remember(&knowledge, &global.state)?;
 
         let emulator = self.emulator(&environments.emulator, &global.state)?;
-        let stack = deployed(&emulator, &environments.sam, &global.state).await?;
+        let stack = deployed(&emulator, &environments.sam, &global.state, &knowledge).await?;
         let main = BotId::default();
         if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
             channel::add_webchat(&stack, &main).await?;
@@ -213,16 +222,16 @@ impl Preparing {
 }
 
 /// The stack as this build has it, deployed unless it is already.
-async fn deployed(emulator: &Emulator, sam: &Path, state: &Path) -> anyhow::Result<Stack> {
+async fn deployed(emulator: &Emulator, sam: &Path, state: &Path, knowledge: &Path) -> anyhow::Result<Stack> {
     let endpoint = emulator.endpoint();
-    let fingerprint = build::fingerprint()?;
+    let fingerprint = build::fingerprint(knowledge)?;
     if let Some(stack) = Stack::local(&endpoint).await?
         && stack.tag(deploy::FINGERPRINT) == Some(&fingerprint)
     {
         return Ok(stack);
     }
     let step = Step::start("Stack", "deploying template.yaml");
-    deploy::deploy(sam, state, &endpoint, &fingerprint)?;
+    deploy::deploy(sam, state, &endpoint, knowledge, &fingerprint)?;
     step.done("template.yaml is deployed");
     Stack::local(&endpoint).await?.context("the emulator does not know the stack that was deployed just now")
 }

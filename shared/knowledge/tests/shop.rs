@@ -15,7 +15,7 @@ fn the_shop_pack_keeps_its_promise() {
     let files = EncoderFiles::in_build(&root.join("target/model/current"));
     let mut encoder = Encoder::load(&files, Options::from_environment())
         .unwrap_or_else(|error| panic!("{error}\nThis test needs the model: run `make model` first."));
-    let knowledge = Knowledge::load(&root.join("target/knowledge/shop.idx"), encoder.model_id())
+    let knowledge = Knowledge::load(&root.join("target/knowledge/shop/knowledge.idx"), encoder.model_id())
         .unwrap_or_else(|error| panic!("{error}\nThis test needs the index: run `hoopoe knowledge build` first."));
     assert_eq!(
         *knowledge.digest(),

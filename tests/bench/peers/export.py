@@ -31,7 +31,7 @@ TEXTS = ("welcome", "help", "fallback", "did_you_mean", "forgotten", "language_s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "target/model/current")
-    parser.add_argument("--index", type=Path, default=ROOT / "target/knowledge/shop.idx")
+    parser.add_argument("--index", type=Path, default=ROOT / "target/knowledge/shop/knowledge.idx")
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench/peers")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

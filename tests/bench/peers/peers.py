@@ -15,7 +15,7 @@ VENV = ROOT / "target/venv/peers"
 PYTHON = VENV / "bin/python"
 DATA = ROOT / "target/bench/peers"
 MODEL = ROOT / "target/model/current"
-INDEX = ROOT / "target/knowledge/shop.idx"
+INDEX = ROOT / "target/knowledge/shop/knowledge.idx"
 QUEUE = "https://sqs.us-east-1.amazonaws.com/000000000000/queue"
 
 
@@ -33,7 +33,7 @@ def prepare() -> None:
     sources = [MODEL / "manifest.json", INDEX, HERE / "export.py"]
     for source in sources:
         if not source.exists():
-            raise SystemExit(f"{source} is missing: `make knowledge` makes model and index")
+            raise SystemExit(f"{source} is missing: `make shop` makes model and index")
     made = DATA / "knowledge.npz"
     if not made.exists() or made.stat().st_mtime < max(source.stat().st_mtime for source in sources):
         print("Exporting vocabulary and knowledge for the peers", file=sys.stderr)

@@ -1,11 +1,13 @@
-//! What the bundles are made of: the functions' binaries, the model, the index of what the bot knows.
+//! What the bundles are made of: the functions' binaries, the model, the built knowledge pack.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
+
+use crate::knowledge::folder;
 
 /// The functions of `template.yaml`, which are packages of the workspace.
 const FUNCTIONS: [&str; 16] = [
@@ -28,7 +30,6 @@ const FUNCTIONS: [&str; 16] = [
 ];
 const BINARIES: &str = "target/debug";
 const MODEL: &str = "target/model/current";
-const INDEX: &str = "target/knowledge/shop.idx";
 
 /// Compiles the functions in one call of cargo, and this command with them: packages compiled one by one would each
 /// choose features of their shared dependencies anew and compile those again.
@@ -39,31 +40,37 @@ pub(super) fn functions() -> anyhow::Result<()> {
 
 /// Builds the default model, or finds it built.
 pub(super) fn model() -> anyhow::Result<()> {
-    hoopoe(&["model", "build"]).context("the model could not be built")
+    run(hoopoe().args(["model", "build"])).context("the model could not be built")
 }
 
-/// Encodes the default knowledge pack, or finds it encoded.
-pub(super) fn index() -> anyhow::Result<()> {
-    hoopoe(&["knowledge", "build"]).context("the knowledge pack could not be built")
+/// Encodes the knowledge pack in `pack`, or finds it encoded, and returns the folder of what was built.
+pub(super) fn knowledge(pack: &Path) -> anyhow::Result<PathBuf> {
+    run(hoopoe().args(["knowledge", "build", "--pack"]).arg(pack)).context("the knowledge pack could not be built")?;
+    folder::of(pack)
 }
 
-/// Stands for all that the deployed stack is made of: it changes when one of them does.
-pub(super) fn fingerprint() -> anyhow::Result<String> {
+/// Stands for all that the deployed stack is made of: it changes when one of them does. `knowledge` is the folder of the
+/// built pack.
+pub(super) fn fingerprint(knowledge: &Path) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
     let model = fs::canonicalize(MODEL).with_context(|| format!("{MODEL} could not be found"))?;
     // A built model's folder is named after what it was made of.
     hash.update(model.file_name().unwrap_or_default().as_encoded_bytes());
     let binaries = FUNCTIONS.iter().map(|name| Path::new(BINARIES).join(name));
-    for path in ["template.yaml", "Makefile", INDEX].map(Path::new).into_iter().map(Path::to_owned).chain(binaries) {
+    let shipped = folder::SHIPPED.iter().map(|name| knowledge.join(name)).filter(|path| path.exists());
+    let sources = ["template.yaml", "Makefile"].map(PathBuf::from).into_iter();
+    for path in sources.chain(binaries).chain(shipped) {
         let content = fs::read(&path).with_context(|| format!("{} could not be read", path.display()))?;
         hash.update(Sha256::digest(content));
     }
     Ok(hex::encode(hash.finalize()))
 }
 
-/// The commands a person would type, run by the binary that was compiled just now.
-fn hoopoe(arguments: &[&str]) -> anyhow::Result<()> {
-    run(Command::new(Path::new(BINARIES).join("hoopoe")).args(arguments).stdout(Stdio::null()))
+/// A command as a person would type it, of the binary that was compiled just now.
+fn hoopoe() -> Command {
+    let mut command = Command::new(Path::new(BINARIES).join("hoopoe"));
+    command.stdout(Stdio::null());
+    command
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

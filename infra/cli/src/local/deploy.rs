@@ -12,8 +12,14 @@ use crate::stack::{CREDENTIALS, LOCAL_NAME, LOCAL_REGION};
 /// The stack's tag that says what was deployed.
 pub(super) const FINGERPRINT: &str = "hoopoe:fingerprint";
 
-/// Collects the bundles and deploys them.
-pub(super) fn deploy(bin: &Path, state: &Path, endpoint: &str, fingerprint: &str) -> anyhow::Result<()> {
+/// Collects the bundles, with what is in the folder `knowledge`, and deploys them.
+pub(super) fn deploy(
+    bin: &Path,
+    state: &Path,
+    endpoint: &str,
+    knowledge: &Path,
+    fingerprint: &str,
+) -> anyhow::Result<()> {
     let build = state.join("build");
     let log = state.join("deploy.log");
     let mut file = File::create(&log).with_context(|| format!("{} could not be written", log.display()))?;
@@ -22,7 +28,7 @@ pub(super) fn deploy(bin: &Path, state: &Path, endpoint: &str, fingerprint: &str
     let template = collected.join("template.yaml");
     let tag = format!("{FINGERPRINT}={fingerprint}");
     sam(bin, endpoint, &mut file, &log, |sam| {
-        sam.arg("build").arg("--build-dir").arg(&collected);
+        sam.arg("build").arg("--build-dir").arg(&collected).env("BINARIES", "local").env("KNOWLEDGE", knowledge);
     })?;
     sam(bin, endpoint, &mut file, &log, |sam| {
         sam.arg("deploy")
@@ -63,7 +69,6 @@ fn sam(
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("SAM_CLI_TELEMETRY", "0")
-        .env("BINARIES", "local")
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file.try_clone()?)

@@ -1,0 +1,72 @@
+//! Where the built knowledge of a pack is: a folder for each pack, so that no pack's index overwrites another's.
+//!
+//! `infra/packs/shop` is built into `target/knowledge/shop`, and so is each pack of this repository by its name. A pack
+//! elsewhere has eight digits of its path in the name as well: two packs called `bot` stay apart.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+
+/// The pack that is built and deployed where no other is named.
+pub(crate) const DEFAULT_PACK: &str = "infra/packs/shop";
+/// The index in the folder.
+pub(crate) const INDEX: &str = "knowledge.idx";
+/// What of the folder goes into the functions' bundles; all but the index may be missing.
+pub(crate) const SHIPPED: [&str; 2] = [INDEX, "page.json"];
+/// The packs of this repository.
+const PACKS: &str = "infra/packs";
+const FOLDERS: &str = "target/knowledge";
+
+/// The folder for the built knowledge of the pack in `pack`; nobody has to have made it yet.
+///
+/// # Errors
+///
+/// When there is no such pack.
+pub(crate) fn of(pack: &Path) -> anyhow::Result<PathBuf> {
+    let pack = fs::canonicalize(pack).with_context(|| format!("there is no knowledge pack {}", pack.display()))?;
+    let ours = fs::canonicalize(PACKS).is_ok_and(|packs| pack.parent() == Some(packs.as_path()));
+    Ok(Path::new(FOLDERS).join(name(&pack, ours)))
+}
+
+/// A name that a shell and `make` read as one word.
+fn name(pack: &Path, ours: bool) -> String {
+    let name = pack.file_name().unwrap_or_default().to_string_lossy();
+    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
+    let word: String = name.chars().map(|letter| if plain(letter) { letter } else { '-' }).collect();
+    if ours && word == name {
+        return word;
+    }
+    let digest = hex::encode(Sha256::digest(pack.as_os_str().as_encoded_bytes()));
+    format!("{word}-{}", &digest[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_of_one_name_have_folders_of_their_own() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let [one, other] = ["one/bot", "other/bot"].map(|pack| scratch.path().join(pack));
+        for pack in [&one, &other] {
+            fs::create_dir_all(pack).expect("a folder");
+        }
+        let folder = of(&one).expect("a pack");
+        assert_ne!(folder, of(&other).expect("a pack"));
+        assert_eq!(folder, of(&scratch.path().join("other/../one/bot")).expect("the same by another way"));
+        let name = folder.file_name().and_then(|name| name.to_str()).expect("a name");
+        assert!(name.starts_with("bot-") && name.len() == "bot-".len() + 8, "{name}");
+        let error = of(&scratch.path().join("none")).expect_err("no pack").to_string();
+        assert!(error.starts_with("there is no knowledge pack"), "{error}");
+    }
+
+    #[test]
+    fn names_are_one_word_and_those_of_this_repository_plain() {
+        assert_eq!(name(Path::new("/hoopoe/infra/packs/shop"), true), "shop");
+        assert!(name(Path::new("/hoopoe/infra/packs/my shop"), true).starts_with("my-shop-"));
+        assert!(name(Path::new("/home/me/shop"), false).starts_with("shop-"));
+        assert!(name(Path::new("/home/me/荷花餐厅 $(x)"), false).starts_with("荷花餐厅---x--"));
+    }
+}

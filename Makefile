@@ -12,6 +12,8 @@ STATE ?= target/local
 TEST_STATE := target/test
 # The processor that `make functions` compiles for: x86_64 or arm64.
 ARCHITECTURE ?= x86_64
+# Where `make install` puts the command: into its folder bin.
+PREFIX ?= $(HOME)/.local
 # Which binaries go into the bundles: `lambda`, those of `make functions`, or `local`, those of `make up`.
 BINARIES ?= lambda
 # The knowledge that `make functions` and `make knowledge` put beside their binaries: what `sam build` ships.
@@ -37,6 +39,21 @@ down: $(HOOPOE) ## Stop the local stack; its state stays.
 clean-local: ## Stop the local stack and forget its state.
 	@if test -x $(HOOPOE); then $(HOOPOE) --state $(STATE) down; fi
 	rm -rf $(STATE)
+
+# A link: the command finds the project through it, and a later build is the one that runs.
+.PHONY: install
+install: $(HOOPOE) ## Put `hoopoe` on your path, as a link in ~/.local/bin (PREFIX=/usr/local for another place).
+	@test -L "$(PREFIX)/bin/hoopoe" || test ! -e "$(PREFIX)/bin/hoopoe" || { \
+		echo "$(PREFIX)/bin/hoopoe is there already and no link: remove it first, or choose another PREFIX" >&2; exit 1; }
+	@mkdir -p "$(PREFIX)/bin" && ln -sfn "$(CURDIR)/$(HOOPOE)" "$(PREFIX)/bin/hoopoe"
+	@echo "$(PREFIX)/bin/hoopoe leads to $(CURDIR)/$(HOOPOE); \`make uninstall\` removes it"
+	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) \
+		echo "$(PREFIX)/bin is not on your PATH. Add this line to ~/.profile and run it here: export PATH=\"$(PREFIX)/bin:\$$PATH\"";; esac
+
+.PHONY: uninstall
+uninstall: ## Remove the link of `make install`.
+	@test -L "$(PREFIX)/bin/hoopoe" || { echo "there is no link $(PREFIX)/bin/hoopoe" >&2; exit 1; }
+	@rm "$(PREFIX)/bin/hoopoe" && echo "removed $(PREFIX)/bin/hoopoe; what was built stays in target"
 
 .PHONY: test
 test: test-unit test-e2e test-browser ## Run all tests; the last two on a local stack of their own.

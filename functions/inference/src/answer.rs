@@ -56,7 +56,7 @@ impl Answerer {
     }
 
     /// What the bot says to a message. `embedding` is that of its [`question`], where it has one. The session learns
-    /// what the message tells of its language.
+    /// the language of the message, or, until one showed any, the language that the platform states.
     ///
     /// # Errors
     ///
@@ -68,6 +68,7 @@ impl Answerer {
         embedding: Option<&[f32]>,
         now: Timestamp,
     ) -> Result<Answer, EncoderError> {
+        assume_language(session, message.language, self.knowledge.languages());
         match &message.content {
             Content::Event(ChannelEvent::Left) => Ok(Answer::Leave),
             Content::Event(ChannelEvent::Joined) => Ok(self.welcome(session)),
@@ -174,6 +175,13 @@ impl Answerer {
     }
 }
 
+/// Takes the language that the platform states for the person's own, if the bot speaks it and nothing better is known.
+fn assume_language(session: &mut Session, stated: Option<Language>, spoken_by_bot: &[Language]) {
+    if session.spoken_language.is_none() {
+        session.spoken_language = stated.filter(|language| spoken_by_bot.contains(language));
+    }
+}
+
 /// The text of a message that the model has to read; `None` for events and commands.
 pub(crate) fn question(message: &InboundMessage) -> Option<&str> {
     match &message.content {
@@ -186,4 +194,26 @@ pub(crate) fn question(message: &InboundMessage) -> Option<&str> {
 fn picked(text: &str, session: &Session) -> Option<String> {
     let number: usize = text.trim().parse().ok()?;
     session.last_turn()?.suggestions.get(number.checked_sub(1)?).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stated_language_counts_until_a_better_one_is_known() {
+        let [zh, en, fr] = ["zh", "en", "fr"].map(|code| code.parse::<Language>().expect("a language"));
+        let mut session = Session::default();
+        assume_language(&mut session, None, &[zh, en]);
+        assume_language(&mut session, Some(fr), &[zh, en]);
+        assert_eq!(session.spoken_language, None, "the bot does not speak it");
+        assume_language(&mut session, Some(zh), &[zh, en]);
+        assert_eq!(session.spoken_language, Some(zh));
+        session.spoken_language = Some(en);
+        assume_language(&mut session, Some(zh), &[zh, en]);
+        assert_eq!(session.spoken_language, Some(en), "the person's words count for more");
+        session.forget();
+        assume_language(&mut session, Some(zh), &[zh, en]);
+        assert_eq!(session.spoken_language, Some(zh), "it is stated again with each message");
+    }
 }

@@ -186,7 +186,7 @@ impl Talk {
         let deadline = Instant::now() + PATIENCE;
         self.sent += 1;
         let id = MessageId::try_from(self.sent.to_string()).context("a number is a message id")?;
-        let body = serde_json::to_string(&Post { id, said })?;
+        let body = serde_json::to_string(&Post { id, language: None, said })?;
         let Accepted { seq } = loop {
             match self.call(Method::POST, "messages", Some(&body)).await {
                 // Sent again under its id, it counts once.

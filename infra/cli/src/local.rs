@@ -31,7 +31,7 @@ use secrecy::ExposeSecret;
 use crate::Global;
 use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
-use crate::{channel, keys, output, python};
+use crate::{channel, keys, output, project, python};
 use emulator::Emulator;
 use pack::StackPack;
 
@@ -55,7 +55,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pack: Option<PathBuf>,
     /// The emulator's port; the first free one from 4566 by default.
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 }
 
@@ -75,7 +75,7 @@ impl Up {
     /// When a step fails; what was done before it stays done.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         local_only(global)?;
-        in_project()?;
+        project::enter()?;
         fs::create_dir_all(&global.state).with_context(|| format!("{} could not be made", global.state.display()))?;
         let _lock = lock(&global.state)?;
         prerequisites::check()?;
@@ -151,7 +151,7 @@ impl Tools {
     ///
     /// When a package cannot be had or does not match its hash.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
-        in_project()?;
+        project::enter()?;
         let Environments { emulator, sam } = Environments::prepare().wait()?;
         if global.json {
             output::json(&serde_json::json!({"emulator": emulator, "sam": sam}))
@@ -159,11 +159,6 @@ impl Tools {
             output::line(format_args!("{}\n{}", emulator.join("ministack").display(), sam.join("sam").display()))
         }
     }
-}
-
-fn in_project() -> anyhow::Result<()> {
-    ensure!(Path::new("template.yaml").exists(), "run this in the project's folder, which holds template.yaml");
-    Ok(())
 }
 
 fn local_only(global: &Global) -> anyhow::Result<()> {

@@ -17,6 +17,7 @@
 //! | module | what the commands share |
 //! |---|---|
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`project`] | the project's folder, and paths in it |
 //! | [`settings`] | a bot's settings, from standard input |
 //! | [`python`] | Python environments from pinned, hashed requirements |
 //! | [`progress`] | steps that a person waits for |
@@ -35,6 +36,7 @@ mod logs;
 mod model;
 mod output;
 mod progress;
+mod project;
 mod python;
 mod selftest;
 mod settings;
@@ -69,7 +71,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "REGION", requires = "stack")]
     pub region: Option<String>,
     /// The folder in which the local stack keeps its state.
-    #[arg(long, global = true, value_name = "DIR", default_value = "target/local", env = "HOOPOE_STATE")]
+    #[arg(long, global = true, value_name = "DIR", default_value_os_t = project::path("target/local"), env = "HOOPOE_STATE")]
     pub state: std::path::PathBuf,
 }
 
@@ -94,8 +96,10 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.global.state = project::typed(cli.global.state);
     let global = &cli.global;
+    let needs_project = global.stack.is_none() && !matches!(cli.command, Command::Cost(_));
     let result = match cli.command {
         Command::Up(up) => up.run(global).await,
         Command::Down(down) => down.run(global).await,
@@ -116,6 +120,13 @@ async fn main() -> std::process::ExitCode {
         Err(error) if output::is_closed(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hoopoe: {error:#}");
+            // What is not there was looked for in the wrong folder.
+            if needs_project
+                && let Err(outside) = project::root()
+                && outside.to_string() != error.to_string()
+            {
+                eprintln!("hoopoe: {outside}");
+            }
             std::process::ExitCode::FAILURE
         }
     }
@@ -130,5 +141,14 @@ mod tests {
     #[test]
     fn every_command_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_port_is_a_number_that_can_be_listened_on() {
+        let parse = |port: &str| Cli::try_parse_from(["hoopoe", "up", "--port", port]);
+        assert!(parse("4600").is_ok());
+        for port in ["0", "65536", "-1", "x"] {
+            assert!(parse(port).is_err(), "{port}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use hoopoe_encoder::{Encoder, EncoderFiles, Options};
 
-use crate::output;
+use crate::{output, project};
 use manifest::Manifest;
 
 /// Builds and measures the model that turns messages into vectors.
@@ -99,7 +99,7 @@ struct BuildOptions {
     #[arg(long, value_name = "COUNT")]
     ascii_pieces: Option<u32>,
     /// Where built models are kept.
-    #[arg(long, value_name = "DIR", default_value = "target/model")]
+    #[arg(long, value_name = "DIR", default_value_os_t = project::path("target/model"))]
     out: PathBuf,
     /// Keep the FP32 graph beside the INT8 one, for `eval --fp32` and `bench --fp32`.
     #[arg(long)]
@@ -128,7 +128,12 @@ impl Preset {
 #[derive(Args, Debug)]
 struct Built {
     /// The folder of the built model.
-    #[arg(long = "model", value_name = "DIR", default_value = "target/model/current", env = "HOOPOE_MODEL_DIR")]
+    #[arg(
+        long = "model",
+        value_name = "DIR",
+        default_value_os_t = project::path("target/model/current"),
+        env = "HOOPOE_MODEL_DIR"
+    )]
     folder: PathBuf,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use hoopoe_message::{Content, Conversation, MessageId, Timestamp};
+use hoopoe_message::{Content, Conversation, Language, MessageId, Timestamp};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -121,6 +121,8 @@ pub struct Incoming {
     pub chat: String,
     /// Where the reply has to go, for the channel's own [`Sender`](crate::Sender).
     pub address: String,
+    /// The person's language as the platform or the client states it; `None` if it states none.
+    pub language: Option<Language>,
     /// What it says.
     pub content: Content,
 }

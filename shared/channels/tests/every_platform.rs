@@ -340,6 +340,7 @@ fn reply<P: Counterpart>(text: &str, suggestions: &[&str]) -> Reply {
         number: 1,
         received_at: NOW,
         previous_at: None,
+        language: message.language,
         content: message.content,
     };
     let message: InboundMessage = wire::decode(&wire::encode(&message)).expect("its queue form");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Conversation, Timestamp};
+use crate::{Conversation, Language, Timestamp};
 
 /// One message or event of a person: verified, claimed and numbered by a webhook function, and on its way to
 /// inference.
@@ -22,6 +22,10 @@ pub struct InboundMessage {
     pub received_at: Timestamp,
     /// When the message with the number before this one was claimed; `None` for the first.
     pub previous_at: Option<Timestamp>,
+    /// The person's language as the platform or the client states it, such as that of the browser; `None` if it states
+    /// none. What the person writes counts for more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// What it says.
     pub content: Content,
 }
@@ -33,6 +37,7 @@ impl fmt::Debug for InboundMessage {
             .field("id", &self.id)
             .field("conversation", &self.conversation)
             .field("number", &self.number)
+            .field("language", &self.language)
             .field("content", &self.content)
             .finish_non_exhaustive()
     }

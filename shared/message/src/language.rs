@@ -19,6 +19,18 @@ impl Language {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.letters[..usize::from(self.length)]).expect("made from ASCII letters only")
     }
+
+    /// The language of a locale as browsers and platforms write it: `zh` of `zh-CN`, `zh-Hant-TW` and `zh_TW`, `en` of
+    /// `EN-gb`. Mandarin (`cmn`) and Cantonese (`yue`) are written in Chinese and count as `zh`. `None` if the part
+    /// before the first `-` or `_` is not a language code.
+    #[must_use]
+    pub fn of_locale(locale: &str) -> Option<Self> {
+        let code = locale.split(['-', '_']).next()?.to_ascii_lowercase();
+        match code.as_str() {
+            "cmn" | "yue" => "zh".parse().ok(),
+            code => code.parse().ok(),
+        }
+    }
 }
 
 impl fmt::Display for Language {
@@ -66,3 +78,32 @@ impl From<Language> for String {
 #[derive(Debug, thiserror::Error)]
 #[error("a language is an ISO 639 code of two or three lower-case letters, such as zh or en")]
 pub struct InvalidLanguage;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locale_names_its_language() {
+        for (locale, language) in [
+            ("zh", Some("zh")),
+            ("zh-CN", Some("zh")),
+            ("zh-TW", Some("zh")),
+            ("zh-Hant", Some("zh")),
+            ("zh-Hant-HK", Some("zh")),
+            ("zh_CN", Some("zh")),
+            ("yue-Hant-HK", Some("zh")),
+            ("cmn-Hans-CN", Some("zh")),
+            ("en-US", Some("en")),
+            ("EN-gb", Some("en")),
+            ("fil-PH", Some("fil")),
+            ("", None),
+            ("-CN", None),
+            ("C", None),
+            ("klingon", None),
+            ("中文", None),
+        ] {
+            assert_eq!(Language::of_locale(locale).as_ref().map(Language::as_str), language, "{locale}");
+        }
+    }
+}

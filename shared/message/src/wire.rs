@@ -95,6 +95,7 @@ mod tests {
             number: 3,
             received_at: Timestamp::from_millis(1_700_000_000_123),
             previous_at: None,
+            language: None,
             content: Content::text(text),
         }
     }
@@ -102,6 +103,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let message = message("忘记密码怎么办 \u{1F426} \"quoted\"\n");
+        assert_eq!(decode::<InboundMessage>(&encode(&message)).expect("our own"), message);
+    }
+
+    /// Functions of the release before wrote no language, and read messages without knowing the field.
+    #[test]
+    fn a_message_without_a_language_stands_in_the_queue_as_before() {
+        let mut message = message("hello");
+        let before = encode(&message);
+        assert!(!before.contains("language"), "{before}");
+        assert_eq!(decode::<InboundMessage>(&before).expect("our own").language, None);
+        message.language = Some("zh".parse().expect("a language"));
+        assert!(encode(&message).contains(r#""v":1"#));
         assert_eq!(decode::<InboundMessage>(&encode(&message)).expect("our own"), message);
     }
 

@@ -40,7 +40,7 @@ pub struct Session {
     answered: Option<u64>,
     /// The language the person chose with `/lang`.
     pub chosen_language: Option<Language>,
-    /// The language of the last message that showed one.
+    /// The language of the last message that showed one; before there is any, the language that the platform states.
     pub spoken_language: Option<Language>,
     /// Whether the person was told that the bot reads text only.
     pub told_text_only: bool,
@@ -354,6 +354,7 @@ mod tests {
             number,
             received_at: Timestamp::from_millis(received_at),
             previous_at: (number > 1).then(|| Timestamp::from_millis(received_at - 100)),
+            language: None,
             content: Content::text("hello"),
         }
     }

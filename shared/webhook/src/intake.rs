@@ -86,6 +86,7 @@ impl Intake {
             number: claim.number,
             received_at,
             previous_at: claim.previous_at,
+            language: incoming.language,
             content: incoming.content,
         };
         let awaits_reply = message.content != Content::Event(ChannelEvent::Left);

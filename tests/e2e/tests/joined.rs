@@ -158,6 +158,7 @@ fn message(conversation: &Conversation, number: u64) -> InboundMessage {
         number,
         received_at: Timestamp::now(),
         previous_at: None,
+        language: None,
         content: Content::text("hello"),
     }
 }

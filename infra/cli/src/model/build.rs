@@ -22,7 +22,7 @@ use super::{
     BuildOptions, Preset, check, files, load,
     manifest::{self, FileFacts, Manifest, Source},
 };
-use crate::{progress::Step, python};
+use crate::{progress::Step, project, python};
 
 const SCRIPTS: &str = "infra/model";
 const ENVIRONMENT: &str = "target/venv/model";
@@ -31,10 +31,7 @@ const SHIPPED: [&str; 4] = ["model.onnx", "weights.bin", "tokenizer.bin", "lib/l
 
 /// Builds, and returns the folder of the model.
 pub(super) async fn run(options: BuildOptions) -> anyhow::Result<PathBuf> {
-    ensure!(
-        Path::new(SCRIPTS).join("build.py").exists(),
-        "there is no {SCRIPTS} here: run this in the folder that holds Cargo.toml and {SCRIPTS}"
-    );
+    project::root()?;
     fs::create_dir_all(&options.out).with_context(|| format!("{} could not be made", options.out.display()))?;
     // Held until the end: a second build waits, and then finds this one's result.
     let lock = File::create(options.out.join("lock"))?;
@@ -85,7 +82,7 @@ fn build(options: &BuildOptions, scratch: &Path) -> anyhow::Result<PathBuf> {
 
 fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> anyhow::Result<()> {
     let mut command = Command::new(environment()?.join("python"));
-    command.arg(Path::new(SCRIPTS).join("build.py")).args(["--languages", languages]).arg("--out").arg(scratch);
+    command.arg(project::path(SCRIPTS).join("build.py")).args(["--languages", languages]).arg("--out").arg(scratch);
     match &options.folder {
         Some(folder) => command.arg("--from").arg(folder).args(["--prefix", &options.prefix]),
         None => command.args(["--preset", options.preset.name()]),
@@ -99,7 +96,7 @@ fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> an
     fs::write(scratch.join("tokenizer.bin"), compile(&fs::read(&vocabulary)?, id)?)?;
 
     let step = Step::start("Check", "comparing INT8 with FP32");
-    let questions = check::read(&Path::new(SCRIPTS).join("check/questions.tsv"), languages)?;
+    let questions = check::read(&project::path(SCRIPTS).join("check/questions.tsv"), languages)?;
     let threads = Options::from_environment();
     let exact = check::measure(&mut load(&files(scratch, true)?, threads)?, &questions)?;
     let figures =
@@ -130,7 +127,8 @@ fn make(options: &BuildOptions, languages: &str, id: &str, scratch: &Path) -> an
 fn environment() -> anyhow::Result<PathBuf> {
     let mut step = None;
     let announce = || step = Some(Step::start("Python", format!("making {ENVIRONMENT}, about 120 MB to fetch")));
-    let bin = python::environment(Path::new(ENVIRONMENT), &Path::new(SCRIPTS).join("requirements.txt"), announce)?;
+    let bin =
+        python::environment(&project::path(ENVIRONMENT), &project::path(SCRIPTS).join("requirements.txt"), announce)?;
     if let Some(step) = step {
         step.done(ENVIRONMENT);
     }
@@ -184,8 +182,11 @@ fn id(options: &BuildOptions, languages: &str) -> anyhow::Result<String> {
     add("languages", languages.as_bytes());
     add("ascii pieces", format!("{:?}", options.ascii_pieces).as_bytes());
     add("prefix", options.prefix.as_bytes());
-    for path in scripts(Path::new(SCRIPTS))? {
-        add(&path.to_string_lossy(), &fs::read(&path)?);
+    let folder = project::path(SCRIPTS);
+    for path in scripts(&folder)? {
+        // The same name from whatever folder the command is run.
+        let name = Path::new(SCRIPTS).join(path.strip_prefix(&folder)?);
+        add(&name.to_string_lossy(), &fs::read(&path)?);
     }
     match &options.folder {
         None => add("preset", options.preset.name().as_bytes()),

@@ -200,6 +200,7 @@ impl Event {
             id: id.clone(),
             chat: chat(&[group, person]),
             address: address.clone(),
+            language: None,
             content: Content::Event(happened),
         };
         Ok(people.into_iter().map(|person| Some(told(person))).collect())

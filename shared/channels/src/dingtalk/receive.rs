@@ -150,7 +150,7 @@ impl RobotMessage {
         let address = Address { user: user.cloned(), group: group.then(|| room.clone()), cool_app: None, session };
         let chat = if group { chat(&[room, person]) } else { chat(&[room]) };
         let id = message_id(&self.msg_id.ok_or(Refusal::Malformed("the message has no msgId"))?)?;
-        Ok(Some(Incoming { id, chat, address: address.encode(), content }))
+        Ok(Some(Incoming { id, chat, address: address.encode(), language: None, content }))
     }
 
     fn session(&self, keys: &WebhookKeys) -> Option<Session> {

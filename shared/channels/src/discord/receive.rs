@@ -151,6 +151,7 @@ impl Interaction {
             id: message_id(&self.id)?,
             chat: chat(&[channel, &person.id]),
             address: Address { token: self.token.clone() }.encode(),
+            language: None,
             content,
         };
         Ok(Received::one(Some(message)).answered(Response::json(&json!({ "type": 5 }))))

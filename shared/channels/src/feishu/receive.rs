@@ -321,5 +321,11 @@ fn happened(event: &str, room: &str, person: &str, happened: ChannelEvent) -> Re
 /// A conversation is one person in one chat also where the chat is private: a pressed button does not tell which kind
 /// of chat it stands in.
 fn incoming(id: &str, room: &str, person: &str, address: &Address, content: Content) -> Result<Incoming, Refusal> {
-    Ok(Incoming { id: message_id(id)?, chat: chat(&[room, person]), address: address.encode(), content })
+    Ok(Incoming {
+        id: message_id(id)?,
+        chat: chat(&[room, person]),
+        address: address.encode(),
+        language: None,
+        content,
+    })
 }

@@ -257,7 +257,7 @@ impl Common {
         };
         let quote_token = quote_token.filter(|token| group && is_bounded(token));
         let address = self.address(place, quote_token);
-        Ok(Some(Incoming { id: message_id(&self.webhook_event_id)?, chat, address, content }))
+        Ok(Some(Incoming { id: message_id(&self.webhook_event_id)?, chat, address, language: None, content }))
     }
 
     /// A change that LINE tells of a person or of a group as a whole. That members joined counts as the latter: the
@@ -265,7 +265,13 @@ impl Common {
     fn change(&self, event: ChannelEvent) -> Result<Option<Incoming>, Refusal> {
         let Some(place) = self.place() else { return Ok(None) };
         let (id, address) = (message_id(&self.webhook_event_id)?, self.address(place, None));
-        Ok(Some(Incoming { id, chat: chat(&[place.parts().0]), address, content: Content::Event(event) }))
+        Ok(Some(Incoming {
+            id,
+            chat: chat(&[place.parts().0]),
+            address,
+            language: None,
+            content: Content::Event(event),
+        }))
     }
 
     /// A member's conversation ends with their membership.
@@ -273,7 +279,7 @@ impl Common {
         let (Some(place), Some(person)) = (self.place(), member.user()) else { return Ok(None) };
         let (id, address) = (message_id(&self.webhook_event_id)?, self.address(place, None));
         let content = Content::Event(ChannelEvent::Left);
-        Ok(Some(Incoming { id, chat: chat(&[place.parts().0, person]), address, content }))
+        Ok(Some(Incoming { id, chat: chat(&[place.parts().0, person]), address, language: None, content }))
     }
 }
 

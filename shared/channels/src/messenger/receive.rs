@@ -66,7 +66,7 @@ fn read_event(keys: &WebhookKeys, event: Value) -> Option<Incoming> {
         }
         (None, None) => return None,
     };
-    Some(Incoming { id: message_id(&id).ok()?, chat: chat(&[&person]), address: person, content })
+    Some(Incoming { id: message_id(&id).ok()?, chat: chat(&[&person]), address: person, language: None, content })
 }
 
 #[derive(Deserialize)]

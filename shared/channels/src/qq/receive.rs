@@ -247,5 +247,5 @@ fn incoming(
     if !is_id(room) || !is_id(person) {
         return Err(Refusal::Malformed("the id of a person or room is none"));
     }
-    Ok(Incoming { id, chat, address: address.encode(), content })
+    Ok(Incoming { id, chat, address: address.encode(), language: None, content })
 }

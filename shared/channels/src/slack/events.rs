@@ -25,7 +25,13 @@ pub(super) fn read(keys: &WebhookKeys, body: &[u8]) -> Result<Received, Refusal>
             keys.check_app(callback.api_app_id.as_deref())?;
             let id = message_id(&callback.event_id)?;
             let told = callback.told(keys);
-            Ok(Received::one(told.map(|Told { chat, address, content }| Incoming { id, chat, address, content })))
+            Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
+                id,
+                chat,
+                address,
+                language: None,
+                content,
+            })))
         }
         Posted::Other => Ok(Received::one(None)),
     }

@@ -69,7 +69,13 @@ fn read_command(keys: &WebhookKeys, form: &Form) -> Result<Received, Refusal> {
     let only = Some(Only { user: user.clone(), response_url });
     let address = Address { channel: channel.clone(), thread: None, only };
     let content = Content::text(&command(&words));
-    Ok(Received::one(Some(Incoming { id, chat: chat(&[channel, user]), address: address.encode(), content })))
+    Ok(Received::one(Some(Incoming {
+        id,
+        chat: chat(&[channel, user]),
+        address: address.encode(),
+        language: None,
+        content,
+    })))
 }
 
 /// What `/hoopoe <words>` says: `help`, `new` and `lang zh` steer the bot where nothing follows them, else it is a
@@ -97,7 +103,13 @@ fn read_press(keys: &WebhookKeys, press: Press) -> Result<Received, Refusal> {
     };
     let words = action.value.as_deref().map(text::unescape).unwrap_or_default();
     let told = press.told(keys, &user.id, words.trim());
-    Ok(Received::one(told.map(|Told { chat, address, content }| Incoming { id, chat, address, content })))
+    Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
+        id,
+        chat,
+        address,
+        language: None,
+        content,
+    })))
 }
 
 #[derive(Deserialize)]

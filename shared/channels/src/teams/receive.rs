@@ -125,7 +125,7 @@ fn read(activity: &Activity, service: String) -> Result<Option<Incoming>, Refusa
     let room = &conversation.id;
     let chat = if conversation.is_group() { chat(&[room, person]) } else { chat(&[room]) };
     let address = Address { service, conversation: room.clone(), reply_to }.encode();
-    Ok(Some(Incoming { id, chat, address, content }))
+    Ok(Some(Incoming { id, chat, address, language: None, content }))
 }
 
 /// Whether a text can be an id that goes into a URL.

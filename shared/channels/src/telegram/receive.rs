@@ -51,7 +51,13 @@ impl Webhook for Telegram {
             (None, None) => None,
         };
         let id = message_id(&update.update_id.to_string())?;
-        Ok(Received::one(told.map(|Told { chat, address, content }| Incoming { id, chat, address, content })))
+        Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
+            id,
+            chat,
+            address,
+            language: None,
+            content,
+        })))
     }
 }
 

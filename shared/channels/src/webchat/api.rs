@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use hoopoe_message::{ChannelEvent, Content, MessageId, Timestamp};
+use hoopoe_message::{ChannelEvent, Content, Language, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::SessionId;
@@ -21,6 +21,9 @@ pub const MAX_BODY_BYTES: usize = 8 * 1024;
 
 /// The longest text of a message in characters (Unicode scalar values).
 pub const MAX_TEXT_CHARS: usize = 2000;
+
+/// The longest language tag in bytes: what RFC 5646, section 4.4.1, asks implementations to hold.
+pub const MAX_LANGUAGE_BYTES: usize = 35;
 
 /// How many messages one answer holds at most.
 pub const MAX_MESSAGES: usize = 100;
@@ -44,11 +47,15 @@ impl fmt::Debug for Session {
     }
 }
 
-/// One thing a person says or does: `{"id", "text"}` or `{"id", "event": "joined"}`.
+/// One thing a person says or does: `{"id", "text"}` or `{"id", "event": "joined"}`, either with a `"language"`.
 #[derive(Serialize, Deserialize)]
 pub struct Post {
     /// Chosen by the client: new for each message, and the same each time that message is sent.
     pub id: MessageId,
+    /// The language of the person's browser as a BCP 47 tag such as `zh-CN`, at most [`MAX_LANGUAGE_BYTES`] bytes. The
+    /// bot speaks it until the person's own words show another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// What.
     #[serde(flatten)]
     pub said: Said,
@@ -80,6 +87,9 @@ impl Post {
     /// Says what is wrong with it, for the client's developer, without quoting it.
     pub fn read(body: &[u8]) -> Result<Self, InvalidPost> {
         let post: Self = serde_json::from_slice(body).map_err(|_| InvalidPost::Malformed)?;
+        if post.language.as_deref().is_some_and(|tag| !is_language_tag(tag)) {
+            return Err(InvalidPost::Language);
+        }
         match &post.said {
             Said::Text(text) if text.trim().is_empty() => Err(InvalidPost::Empty),
             Said::Text(text) if text.trim().chars().count() > MAX_TEXT_CHARS => Err(InvalidPost::TooLong),
@@ -103,12 +113,20 @@ impl Post {
             id: self.id.clone(),
             chat: session.as_str().to_owned(),
             address: session.as_str().to_owned(),
+            language: self.language.as_deref().and_then(Language::of_locale),
             content: match self.text() {
                 Some(text) => Content::text(text),
                 None => Content::Event(ChannelEvent::Joined),
             },
         }
     }
+}
+
+/// Whether a text has the characters and the length of a language tag and begins with a language.
+fn is_language_tag(tag: &str) -> bool {
+    tag.len() <= MAX_LANGUAGE_BYTES
+        && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && Language::of_locale(tag).is_some()
 }
 
 /// Leaves the words out.
@@ -126,6 +144,9 @@ pub enum InvalidPost {
         "the body must be JSON, {{\"id\", \"text\"}} or {{\"id\", \"event\": \"joined\"}}, with an id of 1 to 128 bytes"
     )]
     Malformed,
+    /// A `language` that is not a tag of a language.
+    #[error("the language must be a BCP 47 tag such as zh-CN, of at most {MAX_LANGUAGE_BYTES} bytes")]
+    Language,
     /// No words.
     #[error("the text is empty")]
     Empty,
@@ -212,6 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn the_language_of_the_browser_is_read() {
+        let session = SessionId::from_random([7; 16]);
+        for (tag, language) in [("zh-CN", "zh"), ("zh-Hant-TW", "zh"), ("en", "en"), ("fr-CA", "fr")] {
+            for said in [r#""event":"joined""#, r#""text":"123""#] {
+                let post = read(&format!(r#"{{"id":"a",{said},"language":"{tag}"}}"#)).expect("a post");
+                assert_eq!(post.incoming(&session).language, Some(language.parse().expect("a language")), "{tag}");
+            }
+        }
+        let silent = read(r#"{"id":"a","event":"joined"}"#).expect("an event");
+        assert_eq!(silent.incoming(&session).language, None);
+        let null = read(r#"{"id":"a","event":"joined","language":null}"#).expect("an event");
+        assert_eq!(null.incoming(&session).language, None);
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let long = format!(r#"{{"id":"1","text":"{}"}}"#, "汉".repeat(MAX_TEXT_CHARS + 1));
         let full = format!(r#"{{"id":"1","text":"{}"}}"#, "汉".repeat(MAX_TEXT_CHARS));
@@ -223,6 +259,12 @@ mod tests {
             (r#"{"text":"hello"}"#, InvalidPost::Malformed),
             (r#"{"id":"1","event":"left"}"#, InvalidPost::Malformed),
             (r#"{"id":"","text":"hello"}"#, InvalidPost::Malformed),
+            (r#"{"id":"1","event":"joined","language":7}"#, InvalidPost::Malformed),
+            (r#"{"id":"1","event":"joined","language":""}"#, InvalidPost::Language),
+            (r#"{"id":"1","event":"joined","language":"en-US@posix"}"#, InvalidPost::Language),
+            (r#"{"id":"1","event":"joined","language":"中文"}"#, InvalidPost::Language),
+            (r#"{"id":"1","event":"joined","language":"chinese"}"#, InvalidPost::Language),
+            (&format!(r#"{{"id":"1","text":"hi","language":"zh{}"}}"#, "-aaaaaaaa".repeat(4)), InvalidPost::Language),
             (r#"{"id":"1","text":" \n"}"#, InvalidPost::Empty),
             (&long, InvalidPost::TooLong),
         ] {
@@ -246,7 +288,7 @@ mod tests {
         fn a_post_survives_the_round_trip(id in "\\PC{1,32}", text in "\\PC{1,500}") {
             prop_assume!(!text.trim().is_empty());
             let id = MessageId::try_from(id).expect("short, without control characters");
-            let body = serde_json::to_vec(&Post { id: id.clone(), said: Said::Text(text.clone()) }).expect("strings");
+            let body = serde_json::to_vec(&Post { id: id.clone(), language: None, said: Said::Text(text.clone()) }).expect("strings");
             let post = Post::read(&body).expect("fits");
             prop_assert_eq!(&post.id, &id);
             prop_assert_eq!(post.text(), Some(text.trim()));

@@ -134,5 +134,5 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
     let id = event.filter(|_| kind == "event").map(|event| format!("{user}:{sent_at}:{event}")).or(id);
     let id = message_id(&id.ok_or(Refusal::Malformed("the message has no MsgId"))?)?;
     let chat = chat(&[&user]);
-    Ok(Some(Incoming { id, chat, address: Address { user, account, sent_at }.encode(), content }))
+    Ok(Some(Incoming { id, chat, address: Address { user, account, sent_at }.encode(), language: None, content }))
 }

@@ -93,5 +93,5 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
         .filter(|sender| is_user_id(sender))
         .ok_or(Refusal::Malformed("the message has no FromUserName that is a member's"))?;
     let id = message_id(&id.ok_or(Refusal::Malformed("the message has no id"))?)?;
-    Ok(Some(Incoming { id, chat: sender.clone(), address: sender, content }))
+    Ok(Some(Incoming { id, chat: sender.clone(), address: sender, language: None, content }))
 }

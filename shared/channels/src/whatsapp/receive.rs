@@ -77,13 +77,13 @@ fn read_message(message: Value, business: &str) -> Option<Incoming> {
             return None;
         }
         let address = Address::Group(group.clone()).encode();
-        return Some(Incoming { id, chat: chat(&[group, person]), address, content });
+        return Some(Incoming { id, chat: chat(&[group, person]), address, language: None, content });
     }
     let address = match phone {
         Some(phone) => Address::Phone(phone.to_owned()),
         None => Address::User(person.to_owned()),
     };
-    Some(Incoming { id, chat: chat(&[person]), address: address.encode(), content })
+    Some(Incoming { id, chat: chat(&[person]), address: address.encode(), language: None, content })
 }
 
 /// "A two-letter ISO 3166 country code, a period, and up to 128 alphanumeric characters"; with a parent portfolio

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use hoopoe_message::Language;
 
+use crate::builtin::{Topic, builtin};
 use crate::check::{Finding, Severity, check};
+use crate::corpus::{Corpus, Lessons};
 use crate::index::{Index, Intent};
-use crate::neighbours::Neighbours;
+use crate::neighbours::{self, Neighbours};
 use crate::pack::{Lined, Pack, Translated};
 use crate::train::train;
 use crate::vectors::matrix;
-use crate::{Classifier, wording};
+use crate::{Classifier, TextName, Thresholds, Validity, wording};
 
-/// Vectors of [`Pack::examples`], in their order, and the model they come from.
+/// Vectors of [`Corpus::texts`], in their order, and the model they come from.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoded<'e> {
     /// The identity of the model.
@@ -27,10 +29,10 @@ pub enum BuildError {
     /// The pack has errors.
     #[error("the pack has {} that `hoopoe knowledge check` lists, the first: {}", errors(.0.len()), .0[0])]
     Pack(Vec<Finding>),
-    /// There is not one vector for each example.
-    #[error("{texts} texts of the pack have {numbers} numbers of vectors, which do not divide evenly")]
+    /// There is not one vector for each text.
+    #[error("{numbers} numbers are not one vector for each of {texts} texts of the pack")]
     Vectors {
-        /// The number of examples.
+        /// The number of texts.
         texts: usize,
         /// The number of numbers.
         numbers: usize,
@@ -44,62 +46,140 @@ fn errors(count: usize) -> String {
 /// The bytes of the pack's index. The same pack and vectors give the same bytes.
 ///
 /// # Errors
-/// When [`check`] finds errors, or the vectors are not those of the pack's examples.
+/// When [`check`] finds errors, or the vectors are not those of the corpus's texts.
 pub fn build(pack: &Pack, encoded: Encoded<'_>) -> Result<Vec<u8>, BuildError> {
     let errors: Vec<Finding> = check(pack).into_iter().filter(|finding| finding.severity == Severity::Error).collect();
     if !errors.is_empty() {
         return Err(BuildError::Pack(errors));
     }
+    let corpus = Corpus::new(pack);
+    let mismatch = || BuildError::Vectors { texts: corpus.texts().len(), numbers: encoded.vectors.len() };
+    let lessons = corpus.lessons(encoded.vectors, |_| false).ok_or_else(mismatch)?;
+    let Decider { topics, examples } = Decider::learn(&lessons, encoded.vectors).ok_or_else(mismatch)?;
+
     let settings = &pack.settings;
     let places: BTreeMap<&str, u32> = pack.intents.iter().map(|intent| intent.id.as_str()).zip(0..).collect();
-    let mut wordings: Vec<(String, u32)> = pack
-        .examples()
-        .filter_map(|example| Some((wording::key(example.text), places[pack.intents[example.intent?].id.as_str()])))
-        .collect();
-    wordings.sort();
-    wordings.dedup();
-    // The background is the last class.
-    let labels: Vec<usize> = pack.examples().map(|example| example.intent.unwrap_or(pack.intents.len())).collect();
-    let mismatch = || BuildError::Vectors { texts: pack.examples().count(), numbers: encoded.vectors.len() };
+    let place = |id: &Lined<String>| places[id.as_str()];
+    let own = pack.intents.iter().map(|intent| Intent {
+        id: intent.id.value.clone(),
+        valid: intent.valid.as_ref().map(|valid| **valid).unwrap_or_default(),
+        titles: plain(&intent.title),
+        answers: plain(&intent.answers),
+        suggestions: intent.suggestions.iter().map(place).collect(),
+        offered: true,
+    });
+    let small_talk = lessons.small_talk.iter().map(|topic| small_talk(topic, &settings.languages));
     let index = Index {
         name: settings.name.value.clone(),
         model: encoded.model.to_owned(),
         digest: pack.digest,
         languages: settings.languages.value.clone(),
         default_language: *settings.default_language,
-        texts: settings.texts.iter().map(|(&name, texts)| (name, plain(texts))).collect(),
-        thresholds: pack.thresholds(),
-        intents: pack
-            .intents
-            .iter()
-            .map(|intent| Intent {
-                id: intent.id.value.clone(),
-                valid: intent.valid.as_ref().map(|valid| **valid).unwrap_or_default(),
-                titles: plain(&intent.title),
-                answers: plain(&intent.answers),
-                suggestions: intent.suggestions.iter().map(|other| places[other.as_str()]).collect(),
-            })
-            .collect(),
-        wordings,
-        topics: train(encoded.vectors, &labels, pack.intents.len() + 1).ok_or_else(mismatch)?,
-        examples: Neighbours::new(encoded.vectors, &labels, pack.intents.len() + 1).ok_or_else(mismatch)?,
-        tongues: tongues(pack, encoded.vectors).ok_or_else(mismatch)?,
+        texts: texts(pack),
+        starters: settings.starters.iter().map(place).collect(),
+        thresholds: pack.settings.thresholds.as_ref().map_or_else(|| Thresholds::of_evidence(lessons.evidence), |own| **own),
+        intents: own.chain(small_talk).collect(),
+        wordings: wordings(pack, &lessons),
+        topics,
+        examples,
+        tongues: tongues(&corpus, &settings.languages, encoded.vectors).ok_or_else(mismatch)?,
     };
     Ok(index.validated().expect("a pack without errors gives a valid index").encode())
 }
 
+/// What scores a question, for each class of [`Lessons`].
+#[derive(Debug)]
+pub(crate) struct Decider {
+    pub(crate) topics: Classifier,
+    pub(crate) examples: Neighbours,
+}
+
+impl Decider {
+    /// The score of each class for a question, the background's last.
+    pub(crate) fn scores(&self, vector: &[f32]) -> impl ExactSizeIterator<Item = f32> {
+        neighbours::scores(&self.topics, &self.examples, vector)
+    }
+
+    /// Learns from vectors, one for each lesson. `None` where they are not as many, or a class has none.
+    pub(crate) fn learn(lessons: &Lessons<'_>, vectors: &[f32]) -> Option<Self> {
+        let classes = lessons.classes();
+        let matrix = matrix(vectors, lessons.lessons.len())?;
+        let (mut known, mut labels, mut weights) = (Vec::with_capacity(vectors.len()), Vec::new(), Vec::new());
+        let (mut near, mut near_labels) = (Vec::with_capacity(vectors.len()), Vec::new());
+        for (lesson, vector) in lessons.lessons.iter().zip(matrix.rows()) {
+            let Some(lesson) = lesson else { continue };
+            known.extend(vector);
+            labels.push(lesson.class);
+            weights.push(lesson.weight);
+            if lesson.neighbour {
+                near.extend(vector);
+                near_labels.push(lesson.class);
+            }
+        }
+        Some(Self {
+            topics: train(&known, &labels, &weights, classes)?,
+            examples: Neighbours::new(&near, &near_labels, classes)?,
+        })
+    }
+}
+
+/// The texts of the pack, and where it has none the built-in ones in its languages.
+fn texts(pack: &Pack) -> BTreeMap<TextName, BTreeMap<Language, String>> {
+    let languages = &pack.settings.languages;
+    let text = |name: TextName| {
+        let builtin = builtin().texts[&name].iter().filter(|(language, _)| languages.contains(language));
+        let mut text: BTreeMap<Language, String> =
+            builtin.map(|(&language, text)| (language, text.trim().to_owned())).collect();
+        text.extend(pack.settings.texts.get(&name).map(|texts| plain(texts)).unwrap_or_default());
+        (name, text)
+    };
+    TextName::ALL.map(text).into()
+}
+
+fn small_talk(topic: &Topic, languages: &[Language]) -> Intent {
+    let reply = topic.reply.as_ref().expect("small talk has a reply");
+    let known = |texts: &BTreeMap<Language, String>| -> BTreeMap<Language, String> {
+        let texts = texts.iter().filter(|(language, _)| languages.contains(language));
+        texts.map(|(&language, text)| (language, text.clone())).collect()
+    };
+    Intent {
+        id: topic.id.clone(),
+        valid: Validity::default(),
+        titles: known(&reply.title),
+        answers: known(&reply.answers),
+        suggestions: Vec::new(),
+        // "Did you mean: Hello?"
+        offered: false,
+    }
+}
+
+/// The very words that are answered without doubt: titles and utterances of the pack, then of the small talk what the
+/// pack does not have.
+fn wordings(pack: &Pack, lessons: &Lessons<'_>) -> Vec<(String, u32)> {
+    let mut wordings: BTreeMap<String, u32> = BTreeMap::new();
+    let place = |class: usize| u32::try_from(class).expect("a pack has at most 2000 intents");
+    let own = pack.examples().filter_map(|example| Some((example.text, place(example.intent?))));
+    let small_talk = lessons.small_talk.iter().zip(pack.intents.len()..).flat_map(|(topic, class)| {
+        topic.wordings.values().flatten().map(move |text| (text.as_str(), place(class)))
+    });
+    for (text, intent) in own.chain(small_talk) {
+        wordings.entry(wording::key(text)).or_insert(intent);
+    }
+    wordings.into_iter().collect()
+}
+
 /// Tells the pack's languages apart, by what is written in them.
-fn tongues(pack: &Pack, vectors: &[f32]) -> Option<Classifier> {
-    let languages: &[Language] = &pack.settings.languages;
-    let vectors = matrix(vectors, pack.examples().count())?;
+fn tongues(corpus: &Corpus<'_>, languages: &[Language], vectors: &[f32]) -> Option<Classifier> {
+    let vectors = matrix(vectors, corpus.texts().len())?;
     let (mut known, mut labels) = (Vec::new(), Vec::new());
-    for (example, vector) in pack.examples().zip(vectors.rows()) {
-        if let Some(label) = languages.iter().position(|&language| language == example.language) {
+    for (text_language, vector) in corpus.languages().zip(vectors.rows()) {
+        if let Some(label) = languages.iter().position(|&language| language == text_language) {
             known.extend(vector);
             labels.push(label);
         }
     }
-    train(&known, &labels, languages.len())
+    let weights = vec![1.0; labels.len()];
+    train(&known, &labels, &weights, languages.len())
 }
 
 fn plain(texts: &Translated) -> BTreeMap<Language, String> {

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::pack::{BACKGROUND, Intent, Lined, Pack, SETTINGS, TEST, Translated};
+use crate::builtin::builtin;
+use crate::pack::{BACKGROUND, Intent, Lined, Pack, Page, SETTINGS, Settings, SmallTalk, TEST, Translated};
 use crate::ranking::MAX_SUGGESTIONS;
 use crate::{TextName, wording};
 
-/// With fewer wordings in a language an intent is hardly told from others.
-pub const MIN_UTTERANCES: usize = 6;
-
-/// With fewer a pack learns little of what it should not answer.
-pub const MIN_BACKGROUND: usize = 30;
+/// With more wordings than this many times those of the pack's median intent, an intent has more than it needs while
+/// others want for some.
+const MANY_TIMES: usize = 5;
 
 /// Characters: what the model reads of a question, what a button shows, what every platform sends in one message.
 const MAX_UTTERANCE: usize = 300;
@@ -72,6 +71,10 @@ pub fn check(pack: &Pack) -> Vec<Finding> {
     for intent in &pack.intents {
         of_intent(pack, intent, &ids, &mut findings);
     }
+    shown(Path::new(SETTINGS), "the welcome offers", &pack.settings.starters, &ids, &mut findings);
+    builtin_use(pack, &mut findings);
+    page(pack, &mut findings);
+    uneven(pack, &mut findings);
     background(pack, &mut findings);
     wordings(pack, &mut findings);
     test(pack, &ids, &mut findings);
@@ -112,21 +115,38 @@ fn settings(pack: &Pack, findings: &mut Findings) {
         findings.error(file, settings.default_language.line, message);
     }
     for name in TextName::ALL {
-        match settings.texts.get(&name) {
-            Some(texts) => translated(pack, file, settings.texts.line, &name.to_string(), texts, MAX_ANSWER, findings),
-            None => findings.error(file, settings.texts.line, format!("the text {name} is missing")),
+        text(pack, name, findings);
+    }
+    if let Some(thresholds) = &settings.thresholds
+        && !thresholds.are_possible()
+    {
+        findings.error(file, thresholds.line, "answer, scope and suggest are probabilities, from 0 to 1".into());
+    }
+}
+
+/// A text that the pack does not give has to be built in, in the default language at least.
+fn text(pack: &Pack, name: TextName, findings: &mut Findings) {
+    let file = Path::new(SETTINGS);
+    let Settings { languages, default_language, texts, .. } = &pack.settings;
+    let builtin = &builtin().texts[&name];
+    let own = texts.get(&name);
+    for language in languages.iter().filter(|language| !builtin.contains_key(language)) {
+        if own.is_none_or(|own| !own.contains_key(language)) {
+            let line = own.map_or(languages.line, |own| own.line);
+            let message = format!("the text {name} is missing in {language}; write it under texts");
+            if *language == **default_language {
+                findings.error(file, line, format!("{message}, which is the default language"));
+            } else {
+                findings.warning(file, line, format!("{message}, or {} stands in for it", **default_language));
+            }
         }
     }
-    match &settings.thresholds {
-        Some(thresholds) if !thresholds.are_possible() => {
-            let message = "temperature has to be above 0, answer, margin and suggest from 0 to 1";
-            findings.error(file, thresholds.line, message.into());
+    for (language, text) in own.iter().flat_map(|own| own.iter()) {
+        if !languages.contains(language) {
+            let message = format!("{name} is given in {language}, which is not among the languages of {SETTINGS}");
+            findings.error(file, text.line, message);
         }
-        Some(_) => {}
-        None => {
-            let message = "there are no thresholds; find them with `hoopoe knowledge eval --calibrate`";
-            findings.warning(file, 1, message.into());
-        }
+        length(file, text, &format!("{name} in {language}"), MAX_ANSWER, findings);
     }
 }
 
@@ -184,24 +204,27 @@ fn of_intent(pack: &Pack, intent: &Intent, ids: &HashMap<&str, &Intent>, finding
     for text in utterances.values().flatten() {
         length(file, text, &format!("an utterance of {}", **id), MAX_UTTERANCE, findings);
     }
-    for language in pack.settings.languages.iter() {
-        let count = utterances.get(language).map_or(0, Vec::len);
-        if count < MIN_UTTERANCES {
-            let message = format!("{} has {count} utterances in {language}; {MIN_UTTERANCES} are the least", **id);
-            findings.warning(file, utterances.line, message);
-        }
+    if utterances.values().all(Vec::is_empty) {
+        let message = format!("{} has no utterances; how do people ask for it?", **id);
+        findings.warning(file, utterances.line, message);
     }
-    if suggestions.len() > MAX_SUGGESTIONS {
-        let message = format!("{} suggests {} intents; {MAX_SUGGESTIONS} are shown", **id, suggestions.len());
-        findings.error(file, suggestions[MAX_SUGGESTIONS].line, message);
+    shown(file, &format!("{} suggests", **id), suggestions, ids, findings);
+    if let Some(itself) = suggestions.iter().find(|other| ***other == **id) {
+        findings.error(file, itself.line, format!("{} suggests itself", **id));
     }
-    for (nth, other) in suggestions.iter().enumerate() {
+}
+
+/// Intents that are shown as buttons.
+fn shown(file: &Path, what: &str, shown: &[Lined<String>], ids: &HashMap<&str, &Intent>, findings: &mut Findings) {
+    if let Some(beyond) = shown.get(MAX_SUGGESTIONS) {
+        let message = format!("{what} {} intents; at most {MAX_SUGGESTIONS} are shown", shown.len());
+        findings.error(file, beyond.line, message);
+    }
+    for (nth, other) in shown.iter().enumerate() {
         if !ids.contains_key(other.as_str()) {
-            findings.error(file, other.line, format!("{} suggests {}, which is no intent", **id, **other));
-        } else if **other == **id {
-            findings.error(file, other.line, format!("{} suggests itself", **id));
-        } else if suggestions[..nth].iter().any(|earlier| **earlier == **other) {
-            findings.error(file, other.line, format!("{} suggests {} twice", **id, **other));
+            findings.error(file, other.line, format!("{what} {}, which is no intent of the pack", **other));
+        } else if shown[..nth].iter().any(|earlier| **earlier == **other) {
+            findings.error(file, other.line, format!("{what} {} twice", **other));
         }
     }
 }
@@ -213,15 +236,86 @@ fn background(pack: &Pack, findings: &mut Findings) {
             length(file, text, &format!("a background text in {language}"), MAX_UTTERANCE, findings);
         }
     }
-    for language in pack.settings.languages.iter() {
-        let count = pack.background.get(language).map_or(0, Vec::len);
-        if count < MIN_BACKGROUND {
-            let message = format!(
-                "there are {count} background texts in {language}; from {MIN_BACKGROUND} over many topics the bot \
-                 learns what not to answer"
-            );
-            findings.warning(file, 1, message);
+    if !pack.settings.builtin.background && pack.background.values().all(Vec::is_empty) {
+        let message = format!(
+            "the built-in background is switched off and there is no {BACKGROUND}, so nothing tells the bot what not to \
+             answer; write the file, or remove `background: false`"
+        );
+        findings.error(Path::new(SETTINGS), 1, message);
+    }
+}
+
+fn builtin_use(pack: &Pack, findings: &mut Findings) {
+    let SmallTalk::Only(ids) = &pack.settings.builtin.small_talk else { return };
+    let small_talk: Vec<&str> = small_talk_ids().collect();
+    for id in ids.iter().filter(|id| !small_talk.contains(&id.as_str())) {
+        let message = format!("{id} is no built-in small talk; there are {}", small_talk.join(", "));
+        findings.error(Path::new(SETTINGS), 1, message);
+    }
+}
+
+/// The name stands in the page's heading, the logo in its corner.
+const MAX_PAGE_NAME: usize = 60;
+const MAX_LOGO_BYTES: usize = 32 * 1024;
+
+fn page(pack: &Pack, findings: &mut Findings) {
+    let file = Path::new(SETTINGS);
+    let Page { name, logo, color } = &pack.settings.page;
+    if let Some(name) = name {
+        translated(pack, file, pack.settings.name.line, "the page's name", name, MAX_PAGE_NAME, findings);
+    }
+    if let Some(color) = color {
+        let digits = color.strip_prefix('#').unwrap_or_default();
+        if digits.len() != 6 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            let message = format!("{} is no color; write six digits in quotes, such as \"#b4552d\"", **color);
+            findings.error(file, color.line, message);
         }
+    }
+    if let Some(logo) = logo {
+        if logo_type(logo).is_none() {
+            let message = format!("the logo {} is not a .svg, .png or .webp file", logo.display());
+            findings.error(file, logo.line, message);
+        }
+        match pack.logo() {
+            Ok(Some(bytes)) if bytes.len() > MAX_LOGO_BYTES => {
+                let message =
+                    format!("the logo has {} KiB; at most {} are shown", bytes.len() / 1024, MAX_LOGO_BYTES / 1024);
+                findings.error(file, logo.line, message);
+            }
+            Ok(_) => {}
+            Err(error) => findings.error(file, logo.line, format!("the logo cannot be read: {}", error.reason)),
+        }
+    }
+}
+
+/// The media type of a logo, by the ending of its name; `None` for a kind that the page does not show.
+#[must_use]
+pub fn logo_type(logo: &Path) -> Option<&'static str> {
+    match logo.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "svg" => Some("image/svg+xml"),
+        "png" => Some("image/png"),
+        "webp" => Some("image/webp"),
+        _ => None,
+    }
+}
+
+fn small_talk_ids() -> impl Iterator<Item = &'static str> {
+    builtin().topics.iter().filter(|topic| topic.reply.is_some()).map(|topic| topic.id.as_str())
+}
+
+/// Intents that have far more wordings than most: more of them help nobody while others want for some.
+fn uneven(pack: &Pack, findings: &mut Findings) {
+    let count = |intent: &Intent| intent.utterances.values().map(Vec::len).sum::<usize>();
+    let mut counts: Vec<usize> = pack.intents.iter().map(count).collect();
+    counts.sort_unstable();
+    let Some(&median) = counts.get(counts.len() / 2) else { return };
+    for intent in pack.intents.iter().filter(|intent| count(intent) > MANY_TIMES * median.max(1)) {
+        let message = format!(
+            "{} has {} utterances, half of the intents have {median} or fewer; add to those before adding here",
+            *intent.id,
+            count(intent)
+        );
+        findings.warning(&intent.file, intent.utterances.line, message);
     }
 }
 
@@ -265,7 +359,8 @@ fn test(pack: &Pack, ids: &HashMap<&str, &Intent>, findings: &mut Findings) {
     let known: BTreeMap<String, String> =
         pack.examples().map(|example| (wording::key(example.text), place(example.file, example.line))).collect();
     for question in &pack.test.in_scope {
-        if !ids.contains_key(question.intent.as_str()) {
+        let id = question.intent.as_str();
+        if !ids.contains_key(id) && small_talk_ids().all(|small_talk| small_talk != id) {
             let message = format!("{} is no intent", *question.intent);
             findings.error(file, question.intent.line, message);
         }

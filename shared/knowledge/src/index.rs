@@ -22,7 +22,7 @@ const MAGIC: [u8; 8] = *b"HOOPOEKN";
 const HEADER: usize = 16;
 
 /// Raised whenever the same pack gives another index: the layout, or how it is trained.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// The largest file that is read.
 pub(crate) const MAX_BYTES: usize = 64 << 20;
@@ -40,6 +40,8 @@ pub(crate) struct Index {
     pub(crate) default_language: Language,
     /// In each language; the default one is always there.
     pub(crate) texts: BTreeMap<TextName, BTreeMap<Language, String>>,
+    /// Places in [`Index::intents`] of those that the welcome offers; none twice.
+    pub(crate) starters: Vec<u32>,
     pub(crate) thresholds: Thresholds,
     pub(crate) intents: Vec<Intent>,
     /// Every utterance and title by its [`key`](crate::wording::key), sorted, and the intent it asks for.
@@ -62,6 +64,8 @@ pub(crate) struct Intent {
     pub(crate) answers: BTreeMap<Language, String>,
     /// Places in [`Index::intents`]; none twice, never its own.
     pub(crate) suggestions: Vec<u32>,
+    /// Whether it may be offered where the bot is not sure.
+    pub(crate) offered: bool,
 }
 
 /// Why an index could not be loaded.
@@ -138,23 +142,25 @@ impl Index {
 
     /// Itself, where everything that answering relies on holds.
     pub(crate) fn validated(mut self) -> Option<Self> {
-        let Self { default_language, intents, wordings, .. } = &self;
+        let Self { default_language, intents, wordings, starters, .. } = &self;
         let exists = |intent: u32| usize::try_from(intent).is_ok_and(|intent| intent < intents.len());
         let translated = |texts: &BTreeMap<Language, String>| texts.contains_key(default_language);
+        let can_be_shown = |shown: &[u32]| {
+            shown.len() <= MAX_SUGGESTIONS
+                && shown.iter().all(|&intent| exists(intent))
+                && (1..shown.len()).all(|nth| !shown[..nth].contains(&shown[nth]))
+        };
         let intents_fit = intents.iter().enumerate().all(|(place, intent)| {
-            let mut others = intent.suggestions.clone();
-            others.sort_unstable();
-            others.dedup();
             translated(&intent.titles)
                 && translated(&intent.answers)
-                && others.len() == intent.suggestions.len()
-                && others.len() <= MAX_SUGGESTIONS
-                && others.iter().all(|&other| exists(other) && usize::try_from(other) != Ok(place))
+                && can_be_shown(&intent.suggestions)
+                && intent.suggestions.iter().all(|&other| usize::try_from(other) != Ok(place))
         });
         let fits = self.languages.contains(default_language)
             && TextName::ALL.iter().all(|name| self.texts.get(name).is_some_and(translated))
             && self.thresholds.are_possible()
             && intents_fit
+            && can_be_shown(starters)
             && wordings.iter().all(|&(_, intent)| exists(intent))
             && wordings.is_sorted_by(|(a, _), (b, _)| a < b)
             && self.topics.classes() == intents.len() + 1
@@ -204,13 +210,14 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_fit_together_are_refused() {
-        let breakages: [fn(&mut Index); 9] = [
+        let breakages: [fn(&mut Index); 10] = [
             |index| index.default_language = "fr".parse().expect("a code"),
             |index| drop(index.texts.remove(&TextName::Help)),
             |index| index.intents[0].answers.clear(),
             |index| index.intents[0].suggestions = vec![9],
             |index| index.intents[0].suggestions = vec![0],
             |index| index.intents[0].suggestions = vec![1, 1],
+            |index| index.starters = vec![5],
             |index| index.wordings.reverse(),
             |index| drop(index.intents.pop()),
             |index| index.thresholds.answer = f32::NAN,

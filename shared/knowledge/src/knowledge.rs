@@ -143,31 +143,43 @@ impl Knowledge {
         if let Some(intent) = self.worded(text).filter(|&intent| may_answer(intent)) {
             return self.answer(intent, language, today, 1.0);
         }
-        let scores = self.index.topics.scores(embedding).zip(self.index.examples.nearest(embedding));
-        let temperature = self.index.thresholds.temperature;
-        let scores = scores.map(|(score, nearest)| (score + neighbours::WEIGHT * nearest) / temperature);
-        let ranking = Ranking::of(scores, may_answer);
+        let ranking =
+            Ranking::of(neighbours::scores(&self.index.topics, &self.index.examples, embedding), may_answer);
         match (self.index.thresholds.outcome(&ranking), ranking.nearest()) {
             (Outcome::Answer, [first, ..]) => self.answer(first.intent, language, today, first.probability),
             (Outcome::Suggest, nearest) => {
-                let intents = nearest.iter().map(|ranked| {
-                    let intent = &self.index.intents[ranked.intent];
-                    Suggestion { intent: &intent.id, title: self.translation(&intent.titles, language) }
-                });
-                Decision::Suggest { intents: intents.collect() }
+                let intents = nearest.iter().map(|ranked| &self.index.intents[ranked.intent]);
+                let offered: Vec<Suggestion<'_>> = intents
+                    .filter(|intent| intent.offered)
+                    .map(|intent| Suggestion {
+                        intent: &intent.id,
+                        title: self.translation(&intent.titles, language),
+                    })
+                    .collect();
+                if offered.is_empty() { Decision::Fallback } else { Decision::Suggest { intents: offered } }
             }
             _ => Decision::Fallback,
         }
     }
 
+    /// The titles of the intents that the welcome offers on a day, at most 3.
+    #[must_use]
+    pub fn starters(&self, language: Language, today: Date) -> Vec<&str> {
+        self.titles(&self.index.starters, language, today)
+    }
+
+    fn titles(&self, intents: &[u32], language: Language, today: Date) -> Vec<&str> {
+        let intents = intents.iter().map(|&intent| &self.index.intents[place(intent)]);
+        let open = intents.filter(|intent| intent.valid.includes(today));
+        open.map(|intent| self.translation(&intent.titles, language)).collect()
+    }
+
     fn answer(&self, intent: usize, language: Language, today: Date, probability: f32) -> Decision<'_> {
         let Intent { id, answers, suggestions, .. } = &self.index.intents[intent];
-        let others = suggestions.iter().map(|&other| &self.index.intents[place(other)]);
-        let titles = others.filter(|other| other.valid.includes(today));
         Decision::Answer {
             intent: id,
             text: self.translation(answers, language),
-            suggestions: titles.map(|other| self.translation(&other.titles, language)).collect(),
+            suggestions: self.titles(suggestions, language, today),
             probability,
         }
     }
@@ -226,6 +238,7 @@ pub(crate) mod tests {
                 _ => both(&format!("回答{nth}"), &format!("Answer {nth}")),
             },
             suggestions: if nth == 0 { vec![1, 2] } else { vec![] },
+            offered: nth != 3,
         });
         let mut weights = vec![0.0; 36];
         (0..6).for_each(|class| weights[class * 7] = 8.0);
@@ -239,7 +252,8 @@ pub(crate) mod tests {
             languages: vec![language("zh"), language("en"), language("es")],
             default_language: language("en"),
             texts: TextName::ALL.map(|name| (name, both(&format!("{name} 中文"), &format!("{name} English")))).into(),
-            thresholds: Thresholds { temperature: 1.0, answer: 0.6, margin: 0.2, suggest: 0.3 },
+            starters: vec![0, 1],
+            thresholds: Thresholds { answer: 0.6, scope: 0.5, suggest: 0.3 },
             intents: intents.collect(),
             wordings,
             topics: Classifier::new(6, weights, vec![0.0; 6]).expect("they fit"),
@@ -351,7 +365,7 @@ pub(crate) mod tests {
             suggest in 0.0..1.0_f32,
         ) {
             let mut index = sample();
-            index.thresholds = Thresholds { temperature: 1.0, answer, margin: 0.0, suggest };
+            index.thresholds = Thresholds { answer, scope: 0.2, suggest };
             let knowledge = Knowledge { index };
             let today = Date::of(Timestamp::from_secs(day));
             let ended = !knowledge.index.intents[1].valid.includes(today);

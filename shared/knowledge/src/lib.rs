@@ -19,10 +19,14 @@
 | module | what is in it |
 |---|---|
 | [`pack`] | [`Pack`]: the YAML files, typed, every value with its line |
+| [`builtin`] | what every bot knows before its pack is read |
+| [`corpus`] | what a pack's decision is learned from |
 | [`check`], [`similar`] | what is wrong with a pack |
 | [`build`] | a pack and its vectors become an index |
-| [`calibrate`] | the thresholds, by cross-validation |
+| [`held_out`] | the pack's own texts, asked of a decision that has not learned from them |
+| [`calibrate`] | the thresholds that follow from it |
 | [`evaluate`] | how well an index answers test questions |
+| [`trial`] | packs of few examples, to measure how many are needed |
 "
 )]
 //!
@@ -119,13 +123,19 @@
 #[cfg(feature = "pack")]
 pub mod build;
 #[cfg(feature = "pack")]
+pub mod builtin;
+#[cfg(feature = "pack")]
 pub mod calibrate;
 #[cfg(feature = "pack")]
 pub mod check;
 pub mod classifier;
+#[cfg(feature = "pack")]
+pub mod corpus;
 pub mod date;
 #[cfg(feature = "pack")]
 pub mod evaluate;
+#[cfg(feature = "pack")]
+pub mod held_out;
 pub mod index;
 pub mod knowledge;
 mod neighbours;
@@ -138,6 +148,8 @@ pub mod similar;
 pub mod texts;
 #[cfg(feature = "pack")]
 mod train;
+#[cfg(feature = "pack")]
+pub mod trial;
 pub mod validity;
 #[cfg(feature = "pack")]
 mod vectors;

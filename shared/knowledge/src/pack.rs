@@ -1,17 +1,20 @@
 //! A pack as its authors write it, read from its folder.
 
+mod format;
 mod source;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hoopoe_message::Language;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{TextName, Thresholds, Validity};
+use crate::{TextName, Thresholds, Validity, builtin};
+use format::{IntentFile, SettingsFile, TestFile};
 pub use source::{Lined, ReadError};
-use source::{parse, read};
+use source::{parse, read, read_bytes};
+pub use words::Translated;
 
 /// The most files of intents, and the most intents, a pack may have.
 const MAX_INTENT_FILES: usize = 500;
@@ -30,65 +33,87 @@ pub struct Pack {
     pub background: BTreeMap<Language, Vec<Lined<String>>>,
     /// `test.yaml`; empty where there is none.
     pub test: TestSet,
-    /// SHA-256 over everything an index is made from, which is every file but `test.yaml`.
+    /// SHA-256 over everything an index is made from: every file but `test.yaml`, and [`builtin`].
     pub digest: [u8; 32],
 }
 
 /// The contents of `pack.yaml`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What the pack is called, in lists and logs.
     pub name: Lined<String>,
-    /// The languages in which it answers.
+    /// The languages in which it answers; at least one.
     pub languages: Lined<Vec<Language>>,
-    /// The one that stands in for a language it does not have.
+    /// The one that stands in for a language it does not have; the first, where none is given.
     pub default_language: Lined<Language>,
-    /// What the bot says of itself.
-    pub texts: Lined<BTreeMap<TextName, Translated>>,
-    /// Where answers end and suggestions end; without them, [`Thresholds::default`].
-    #[serde(default)]
+    /// What the bot says of itself, where the pack says it otherwise than [`builtin`].
+    pub texts: BTreeMap<TextName, Lined<Translated>>,
+    /// Ids of the intents that the welcome offers.
+    pub starters: Vec<Lined<String>>,
+    /// What it takes over of [`builtin`].
+    pub builtin: Builtin,
+    /// How the web chat's page looks.
+    pub page: Page,
+    /// Where answers end and suggestions end; without them, [`Thresholds::of_evidence`].
     pub thresholds: Option<Lined<Thresholds>>,
 }
 
-/// One text in several languages.
-pub type Translated = BTreeMap<Language, Lined<String>>;
+/// What a pack takes over of [`builtin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Builtin {
+    /// Which small talk.
+    pub small_talk: SmallTalk,
+    /// The background and the common questions.
+    pub background: bool,
+}
+
+/// Which of the built-in small talk a bot makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SmallTalk {
+    /// All of it.
+    All,
+    /// The intents with these ids.
+    Only(Vec<String>),
+}
+
+/// How the web chat's page looks: what is not given is as in every bot.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The heading.
+    pub name: Option<Translated>,
+    /// A picture, as a path from the pack's folder.
+    pub logo: Option<Lined<PathBuf>>,
+    /// The accent's colour, `#rrggbb`.
+    pub color: Option<Lined<String>>,
+}
 
 /// Something a person can want, and what the bot says to it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct Intent {
     /// The file it stands in, from the pack's folder: `intents/orders.yaml`.
-    #[serde(skip)]
     pub file: PathBuf,
     /// Its name within the pack: `[a-z0-9_]+`.
     pub id: Lined<String>,
     /// What a quick reply shows; counts as an utterance.
     pub title: Lined<Translated>,
     /// For its authors: the bot does not use them.
-    #[serde(default)]
     pub tags: Vec<String>,
     /// The days on which it is answered; always, where none are given.
-    #[serde(default)]
     pub valid: Option<Lined<Validity>>,
     /// How people ask for it, by language.
     pub utterances: Lined<BTreeMap<Language, Vec<Lined<String>>>>,
     /// What the bot says.
     pub answers: Lined<Translated>,
     /// Ids of the intents that are offered after the answer.
-    #[serde(default)]
     pub suggestions: Vec<Lined<String>>,
 }
 
 /// The contents of `test.yaml`: labelled questions that nothing is built or calibrated with.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct TestSet {
     /// Questions that an intent answers.
-    #[serde(default)]
     pub in_scope: Vec<InScope>,
     /// Questions that none answers.
-    #[serde(default)]
     pub out_of_scope: Vec<OutOfScope>,
 }
 
@@ -101,8 +126,7 @@ impl TestSet {
 }
 
 /// A question, and the intent that answers it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct InScope {
     /// The question.
     pub text: Lined<String>,
@@ -113,8 +137,7 @@ pub struct InScope {
 }
 
 /// A question that the pack has no answer to.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub struct OutOfScope {
     /// The question.
     pub text: Lined<String>,
@@ -122,7 +145,7 @@ pub struct OutOfScope {
     pub language: Language,
 }
 
-/// A text that teaches the classifier.
+/// A text that its authors gave for an intent or for the background.
 #[derive(Clone, Copy, Debug)]
 pub struct Example<'p> {
     /// The words.
@@ -155,13 +178,13 @@ impl Pack {
         };
 
         let (path, text) = take(Path::new(SETTINGS))?;
-        let settings = parse(&path, &text)?;
+        let settings = parse::<SettingsFile>(&path, &text)?.settings(&path)?;
+        let languages = &settings.languages;
         let mut intents: Vec<Intent> = Vec::new();
         for file in intent_files(folder)? {
             let (path, text) = take(&file)?;
-            for mut intent in parse::<Vec<Intent>>(&path, &text)? {
-                intent.file.clone_from(&file);
-                intents.push(intent);
+            for intent in parse::<Vec<IntentFile>>(&path, &text)? {
+                intents.push(intent.intent(&file, &path, languages)?);
             }
             if intents.len() > MAX_INTENTS {
                 return Err(ReadError::new(&path, None, format!("a pack has at most {MAX_INTENTS} intents")));
@@ -171,23 +194,38 @@ impl Pack {
             true => take(Path::new(BACKGROUND)).and_then(|(path, text)| parse(&path, &text))?,
             false => BTreeMap::new(),
         };
-        let test = match folder.join(TEST) {
-            path if path.exists() => parse(&path, &read(&path)?)?,
-            _ => TestSet::default(),
-        };
-        Ok(Self { folder: folder.to_owned(), settings, intents, background, test, digest: digest.finalize().into() })
+        if let Some(logo) = &settings.page.logo {
+            digest.update(read_bytes(&folder.join(&logo.value))?);
+        }
+        digest.update(builtin::digest());
+        let test = TestSet::default();
+        let digest = digest.finalize().into();
+        let mut pack = Self { folder: folder.to_owned(), settings, intents, background, test, digest };
+        let test = folder.join(TEST);
+        if test.exists() {
+            pack.test = pack.read_test(&test)?;
+        }
+        Ok(pack)
     }
 
     /// Reads another file of the format of `test.yaml`.
     ///
     /// # Errors
     /// Names the file, and the line where there is one, that cannot be read or is not of the format.
-    pub fn read_test(file: &Path) -> Result<TestSet, ReadError> {
-        parse(file, &read(file)?)
+    pub fn read_test(&self, file: &Path) -> Result<TestSet, ReadError> {
+        parse::<TestFile>(file, &read(file)?)?.test(file, *self.settings.default_language)
     }
 
-    /// Everything the classifier learns from, always in the same order: of each intent its titles and utterances, then
-    /// the background.
+    /// The bytes of the page's logo; `None` where the pack has none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn logo(&self) -> Result<Option<Vec<u8>>, ReadError> {
+        self.settings.page.logo.as_ref().map(|logo| read_bytes(&self.folder.join(&logo.value))).transpose()
+    }
+
+    /// What its authors gave for each intent and for the background, always in the same order: of each intent its titles
+    /// and utterances, then the background.
     pub fn examples(&self) -> impl Iterator<Item = Example<'_>> {
         let intents = self.intents.iter().enumerate().flat_map(|(place, intent)| {
             let titles = intent.title.iter().map(|(&language, title)| (language, title));
@@ -206,12 +244,6 @@ impl Pack {
             file: Path::new(BACKGROUND),
             line: text.line,
         }))
-    }
-
-    /// The thresholds of `pack.yaml`, or the ones that stand in for them.
-    #[must_use]
-    pub fn thresholds(&self) -> Thresholds {
-        self.settings.thresholds.as_ref().map_or_else(Thresholds::default, |thresholds| **thresholds)
     }
 }
 

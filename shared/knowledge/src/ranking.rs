@@ -10,6 +10,7 @@ pub const MAX_SUGGESTIONS: usize = 3;
 pub struct Ranking {
     nearest: [Ranked; MAX_SUGGESTIONS],
     count: usize,
+    in_scope: f32,
 }
 
 /// An intent and the probability that it is what the question asks for.
@@ -28,15 +29,17 @@ impl Ranking {
     /// has ended is not turned into the answer to something else.
     pub fn of(scores: impl ExactSizeIterator<Item = f32>, may_answer: impl Fn(usize) -> bool) -> Self {
         let background = scores.len().saturating_sub(1);
-        let mut ranking = Self { nearest: [Ranked { intent: 0, probability: f32::NEG_INFINITY }; _], count: 0 };
+        let none = Ranked { intent: 0, probability: f32::NEG_INFINITY };
+        let mut ranking = Self { nearest: [none; _], count: 0, in_scope: 0.0 };
         // The softmax in one pass: the sum is kept relative to the greatest score so far.
-        let (mut greatest, mut sum) = (f32::NEG_INFINITY, 0.0);
+        let (mut greatest, mut sum, mut last) = (f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY);
         for (class, score) in scores.enumerate() {
             if score > greatest {
                 sum *= (greatest - score).exp();
                 greatest = score;
             }
             sum += (score - greatest).exp();
+            last = score;
             if class != background && may_answer(class) {
                 ranking.insert(class, score);
             }
@@ -44,6 +47,7 @@ impl Ranking {
         for ranked in &mut ranking.nearest[..ranking.count] {
             ranked.probability = (ranked.probability - greatest).exp() / sum;
         }
+        ranking.in_scope = 1.0 - (last - greatest).exp() / sum;
         ranking
     }
 
@@ -68,10 +72,10 @@ impl Ranking {
         self.nearest().first().map_or(0.0, |ranked| ranked.probability)
     }
 
-    /// How much more probable the first is than the second.
+    /// The probability that the question is for any intent, and not for the background.
     #[must_use]
-    pub fn margin(&self) -> f32 {
-        self.probability() - self.nearest().get(1).map_or(0.0, |ranked| ranked.probability)
+    pub fn in_scope(&self) -> f32 {
+        self.in_scope
     }
 
     /// The probability that the right intent is among them.
@@ -92,16 +96,15 @@ pub enum Outcome {
     Answer,
 }
 
-/// Where answers end and suggestions end, as probabilities. `hoopoe knowledge eval --calibrate` finds them.
+/// Where answers end and suggestions end, as probabilities. `hoopoe knowledge eval --calibrate` finds them for a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholds {
-    /// Divides the classifier's scores, so that its probabilities are as often right as they say.
-    pub temperature: f32,
-    /// The least [`Ranking::probability`] of an answer.
+    /// The least share of an answer's [`Ranking::probability`] in [`Ranking::in_scope`]: how much surer the bot has to be
+    /// of one intent than of all others together.
     pub answer: f32,
-    /// The least [`Ranking::margin`] of an answer.
-    pub margin: f32,
+    /// The least [`Ranking::in_scope`] of an answer.
+    pub scope: f32,
     /// The least [`Ranking::coverage`] of suggestions.
     pub suggest: f32,
 }
@@ -112,7 +115,7 @@ impl Thresholds {
     pub fn outcome(&self, ranking: &Ranking) -> Outcome {
         if ranking.nearest().is_empty() {
             Outcome::Fallback
-        } else if ranking.probability() >= self.answer && ranking.margin() >= self.margin {
+        } else if ranking.in_scope() >= self.scope && ranking.probability() >= self.answer * ranking.in_scope() {
             Outcome::Answer
         } else if ranking.coverage() >= self.suggest {
             Outcome::Suggest
@@ -121,20 +124,23 @@ impl Thresholds {
         }
     }
 
-    /// Whether each is a number that can be meant: the temperature above 0, the others from 0 to 1.
+    /// Whether all are probabilities.
     #[must_use]
     pub fn are_possible(&self) -> bool {
-        let probabilities = [self.answer, self.margin, self.suggest];
-        self.temperature.is_finite()
-            && self.temperature > 0.0
-            && probabilities.iter().all(|threshold| (0.0..=1.0).contains(threshold))
+        [self.answer, self.scope, self.suggest].iter().all(|threshold| (0.0..=1.0).contains(threshold))
     }
 }
 
-impl Default for Thresholds {
-    /// For a pack that was not calibrated: rather a suggestion too many than a wrong answer.
-    fn default() -> Self {
-        Self { temperature: 1.0, answer: 0.5, margin: 0.1, suggest: 0.3 }
+impl Thresholds {
+    /// For a pack that was not calibrated, by the evidence that there is for its median intent in a language, counted in
+    /// utterances: the less it is, the surer an answer has to be. The table of what was tried is in the crate's documentation.
+    #[cfg(feature = "pack")]
+    #[must_use]
+    pub fn of_evidence(utterances: f32) -> Self {
+        let answer = (0.68 - 0.0265 * utterances).clamp(0.3, 0.5);
+        let scope = (0.2 + 0.012 * utterances).clamp(0.25, 0.6);
+        let round = |threshold: f32| (threshold * 100.0).round() / 100.0;
+        Self { answer: round(answer), scope: round(scope), suggest: 0.02 }
     }
 }
 
@@ -145,12 +151,8 @@ mod tests {
     use super::*;
 
     fn thresholds() -> impl Strategy<Value = Thresholds> {
-        (0.0..=1.0_f32, 0.0..=1.0_f32, 0.0..=1.0_f32).prop_map(|(answer, margin, suggest)| Thresholds {
-            temperature: 1.0,
-            answer,
-            margin,
-            suggest,
-        })
+        (0.0..=1.0_f32, 0.0..=1.0_f32, 0.0..=1.0_f32)
+            .prop_map(|(answer, scope, suggest)| Thresholds { answer, scope, suggest })
     }
 
     proptest! {
@@ -178,21 +180,21 @@ mod tests {
             high in thresholds(),
         ) {
             let ranking = Ranking::of(scores.iter().copied(), |_| true);
-            let stricter = Thresholds {
-                temperature: 1.0,
-                answer: low.answer.max(high.answer),
-                margin: low.margin.max(high.margin),
-                suggest: low.suggest.max(high.suggest),
-            };
+            let stricter =
+                Thresholds {
+                    answer: low.answer.max(high.answer),
+                    scope: low.scope.max(high.scope),
+                    suggest: low.suggest.max(high.suggest),
+                };
             prop_assert!(stricter.outcome(&ranking) <= low.outcome(&ranking));
         }
     }
 
     #[test]
     fn nothing_to_answer_is_a_fallback_whatever_the_thresholds() {
-        let open = Thresholds { temperature: 1.0, answer: 0.0, margin: 0.0, suggest: 0.0 };
+        let open = Thresholds { answer: 0.0, scope: 0.0, suggest: 0.0 };
         let ranking = Ranking::of([3.0, 0.0].iter().copied(), |_| false);
         assert_eq!(open.outcome(&ranking), Outcome::Fallback);
-        assert_eq!((ranking.probability(), ranking.margin(), ranking.coverage()), (0.0, 0.0, 0.0));
+        assert_eq!((ranking.probability(), ranking.coverage()), (0.0, 0.0));
     }
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 use hoopoe_knowledge::build::{BuildError, Encoded, build};
 use hoopoe_knowledge::calibrate::{calibrate, store};
 use hoopoe_knowledge::check::{Severity, check};
+use hoopoe_knowledge::corpus::Corpus;
 use hoopoe_knowledge::evaluate::evaluate;
+use hoopoe_knowledge::held_out::held_out;
 use hoopoe_knowledge::similar::similar;
 use hoopoe_knowledge::{Date, Decision, Knowledge, Pack, TextName};
 use hoopoe_message::Timestamp;
@@ -19,15 +21,10 @@ name: small
 languages: [zh, en]
 default_language: en
 texts:
-  welcome: {zh: 欢迎, en: welcome}
   help: {zh: 帮助, en: help}
-  fallback: {zh: 不懂, en: no idea}
-  did_you_mean: {zh: 是不是, en: did you mean}
-  forgotten: {zh: 忘了, en: forgotten}
-  language_set: {zh: 好, en: set}
-  text_only: {zh: 文字, en: text}
   handover: {zh: 人工, en: person}
-thresholds: {temperature: 1, answer: 0.5, margin: 0.1, suggest: 0.3}
+builtin: {small_talk: false, background: false}
+thresholds: {answer: 0.5, scope: 0.3, suggest: 0.3}
 ";
 
 const PASSWORD: &str = "\
@@ -105,7 +102,7 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 fn vectors(pack: &Pack) -> Vec<f32> {
-    pack.examples().flat_map(|example| vector(example.text)).collect()
+    Corpus::new(pack).texts().flat_map(vector).collect()
 }
 
 fn built(pack: &Pack) -> Vec<u8> {
@@ -125,7 +122,7 @@ fn what_cannot_be_read_is_named_with_file_and_line() {
     for (file, from, to, line, said) in [
         ("pack.yaml", "name: small", "name: small\ncolour: red", ":3", "colour"),
         ("pack.yaml", "[zh, en]", "[zh, english]", ":3", "ISO 639"),
-        ("pack.yaml", "  help:", "  halp:", ":7", "halp"),
+        ("pack.yaml", "  help:", "  halp:", ":6", "halp"),
         ("intents/b.yaml", "  answers:", "  answer:", ":6", "answer"),
         ("intents/b.yaml", "- id: parcel", "- id: parcel\n  valid: {until: 2026-02-30}", ":2", "2026-02-30"),
         ("intents/a.yaml", "[parcel]", "[parcel", "", ""),
@@ -148,9 +145,8 @@ fn errors_are_named_with_file_and_line() {
     for (file, from, to, said) in [
         ("pack.yaml", "default_language: en", "default_language: fr", "pack.yaml:4: error: the default language fr"),
         ("pack.yaml", "[zh, en]", "[zh, en, zh]", "pack.yaml:3: error: a language is listed twice"),
-        ("pack.yaml", "en: help", "en: ''", "pack.yaml:7: error: help in en is empty"),
-        ("pack.yaml", "  help: {zh: 帮助, en: help}\n", "", "error: the text help is missing"),
-        ("pack.yaml", "answer: 0.5", "answer: 1.5", "pack.yaml:14: error: temperature"),
+        ("pack.yaml", "en: help", "en: ''", "pack.yaml:6: error: help in en is empty"),
+        ("pack.yaml", "answer: 0.5", "answer: 1.5", "pack.yaml:9: error: answer, scope and suggest are probabilities"),
         ("intents/a.yaml", "id: password", "id: Password", "intents/a.yaml:1: error: the id \"Password\""),
         ("intents/a.yaml", "[parcel]", "[postcard]", "intents/a.yaml:7: error: password suggests postcard"),
         ("intents/a.yaml", "[parcel]", "[password]", "intents/a.yaml:7: error: password suggests itself"),
@@ -172,10 +168,10 @@ fn errors_are_named_with_file_and_line() {
 fn warnings_do_not_keep_an_index_from_being_built() {
     for (file, from, to, said) in [
         ("pack.yaml", "zh: 帮助, ", "", "pack.yaml:6: warning: help is missing in zh"),
-        ("pack.yaml", "thresholds: {temperature: 1, answer: 0.5, margin: 0.1, suggest: 0.3}\n", "", "no thresholds"),
+        ("pack.yaml", "builtin: {small_talk: false, background: false}
+thresholds: {answer: 0.5, scope: 0.3, suggest: 0.3}\n", "", "no thresholds"),
         ("intents/a.yaml", "改密码, ", "", "password has 5 utterances in zh"),
         ("intents/b.yaml", "parcel late", "Find parcel", "intents/b.yaml:5: warning: \"find parcel\" stands already"),
-        ("background.yaml", "en: [", "fr: [", "there are 0 background texts in en"),
     ] {
         let pack = changed(file, from, to);
         let found = findings(&pack, Severity::Warning);
@@ -247,14 +243,87 @@ fn near_duplicates_across_intents_are_found_with_their_places() {
 }
 
 #[test]
-fn calibration_finds_possible_thresholds_and_stores_them_beside_the_comments() {
+fn calibration_stays_near_the_usual_thresholds_and_stores_them_beside_the_comments() {
     let folder = folder(|_| ());
     let pack = read(&folder);
-    let thresholds = calibrate(&pack, &vectors(&pack)).expect("enough utterances");
-    assert!(thresholds.are_possible(), "{thresholds:?}");
-    assert_eq!(calibrate(&pack, &vectors(&pack)), Some(thresholds));
+    let asked = held_out(&pack, &vectors(&pack)).expect("texts to ask");
+    assert_eq!(asked.texts.iter().filter(|text| text.intent.is_some()).count(), 24, "every utterance is asked");
+    assert_eq!(asked.texts.iter().filter(|text| text.intent.is_none()).count(), 80, "and all of the background");
+    let thresholds = calibrate(&asked.texts, asked.usual);
+    assert!((thresholds.answer - asked.usual.answer).abs() < 0.09, "{thresholds:?}");
+    assert_eq!((thresholds.scope, thresholds.suggest), (asked.usual.scope, asked.usual.suggest));
     store(folder.path(), &thresholds).expect("a writable pack");
-    assert_eq!(read(&folder).thresholds(), thresholds);
+    assert_eq!(read(&folder).settings.thresholds.map(|stored| *stored), Some(thresholds));
     let text = fs::read_to_string(folder.path().join(Path::new("pack.yaml"))).expect("the settings");
     assert!(text.starts_with("# a small one\nname: small\n"));
+}
+
+#[test]
+fn a_pack_of_one_language_is_written_plainly() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::create_dir(folder.path().join("intents")).expect("a new folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    write("pack.yaml", "name: plain\nlanguages: [en]\ntexts: {welcome: Welcome!}\nstarters: [hours]\n");
+    write(
+        "intents/a.yaml",
+        "- id: hours\n  title: Opening hours\n  utterances: [when are you open, closing time]\n  answers: 9 to 5.\n",
+    );
+    write("test.yaml", "in_scope:\n  - {intent: hours, text: are you open}\n");
+    let pack = Pack::read(folder.path()).expect("a readable pack");
+    assert_eq!(check(&pack).iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+    let en = "en".parse().expect("a code");
+    assert_eq!(pack.test.in_scope[0].language, en);
+    let knowledge = Knowledge::from_bytes(&built(&pack), "letters").expect("an index");
+    let today = Date::of(Timestamp::from_secs(1_780_000_000));
+    assert_eq!(knowledge.text(TextName::Welcome, en), "Welcome!");
+    assert!(!knowledge.text(TextName::LanguageSet, en).is_empty(), "what is not written is built in");
+    assert_eq!(knowledge.starters(en, today), ["Opening hours"]);
+    let said = knowledge.decide(&vector("Opening hours"), "Opening hours", en, today);
+    assert!(matches!(said, Decision::Answer { text: "9 to 5.", .. }), "{said:?}");
+    // Small talk is answered without a word of the pack.
+    let hello = knowledge.decide(&vector("hello there"), "Hello there!", en, today);
+    assert!(matches!(hello, Decision::Answer { intent: "greeting", .. }), "{hello:?}");
+
+    write("pack.yaml", "name: plain\nlanguages: [en, zh]\n");
+    let error = Pack::read(folder.path()).expect_err("words without a language").to_string();
+    assert!(error.contains("intents/a.yaml:2") && error.contains("write {en: …, zh: …}"), "{error}");
+}
+
+#[test]
+fn a_pack_switches_small_talk_off_or_answers_it_itself() {
+    let today = Date::of(Timestamp::from_secs(1_780_000_000));
+    let en = "en".parse().expect("a code");
+    let said = |folder: &TempDir, text: &str| {
+        let knowledge = Knowledge::from_bytes(&built(&read(folder)), "letters").expect("an index");
+        match knowledge.decide(&vector(text), text, en, today) {
+            Decision::Answer { intent, text, .. } => format!("{intent}: {text}"),
+            other => format!("{other:?}"),
+        }
+    };
+    let builtin = "builtin: {small_talk: false, background: false}";
+    let some = changed("pack.yaml", builtin, "builtin: {small_talk: [thanks], background: false}");
+    assert!(said(&some, "thank you").starts_with("thanks: "));
+    assert!(!said(&some, "good evening").starts_with("greeting: "));
+    let own = folder(|files| {
+        files[0].1 = SETTINGS.replace(builtin, "builtin: {background: false}");
+        files[1].1 = PASSWORD.replace("id: password", "id: greeting").replace("[parcel]", "[]");
+        files[4].1 = String::new();
+    });
+    assert_eq!(said(&own, "forgot password"), "greeting: Choose Forgot password");
+    for (to, message) in [
+        ("builtin: {small_talk: [thank], background: false}", "thank is no built-in small talk; there are greeting"),
+        ("builtin: {small_talk: false, background: false}\nstarters: [nothing]", "the welcome offers nothing, which is no"),
+        ("page: {color: red}", "pack.yaml:6: error: red is no color"),
+        ("page: {logo: logo.gif}", "the logo logo.gif is not a .svg, .png or .webp file"),
+    ] {
+        let pack = changed("pack.yaml", builtin, to);
+        if to.contains("logo") {
+            fs::write(pack.path().join("logo.gif"), "GIF89a").expect("a file");
+        }
+        let found = findings(&pack, Severity::Error);
+        assert!(found.iter().any(|found| found.contains(message)), "{message}: {found:?}");
+    }
+    let nothing = folder(|files| drop(files.remove(3)));
+    let found = findings(&nothing, Severity::Error);
+    assert!(found[0].contains("the built-in background is switched off and there is no background.yaml"), "{found:?}");
 }

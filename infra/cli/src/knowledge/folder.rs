@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
+use crate::project;
+
 /// The pack that is built and deployed where no other is named.
 pub(crate) const DEFAULT_PACK: &str = "infra/packs/shop";
 /// The index in the folder.
 pub(crate) const INDEX: &str = "knowledge.idx";
+/// How the web chat's page looks.
+pub(crate) const PAGE: &str = "page.json";
 /// What of the folder goes into the functions' bundles; all but the index may be missing.
-pub(crate) const SHIPPED: [&str; 2] = [INDEX, "page.json"];
+pub(crate) const SHIPPED: [&str; 2] = [INDEX, PAGE];
 /// The packs of this repository.
 const PACKS: &str = "infra/packs";
 const FOLDERS: &str = "target/knowledge";
@@ -26,8 +30,13 @@ const FOLDERS: &str = "target/knowledge";
 /// When there is no such pack.
 pub(crate) fn of(pack: &Path) -> anyhow::Result<PathBuf> {
     let pack = fs::canonicalize(pack).with_context(|| format!("there is no knowledge pack {}", pack.display()))?;
-    let ours = fs::canonicalize(PACKS).is_ok_and(|packs| pack.parent() == Some(packs.as_path()));
-    Ok(Path::new(FOLDERS).join(name(&pack, ours)))
+    let ours = fs::canonicalize(project::path(PACKS)).is_ok_and(|packs| pack.parent() == Some(packs.as_path()));
+    Ok(project::path(FOLDERS).join(name(&pack, ours)))
+}
+
+/// The file that keeps the vectors of all packs.
+pub(crate) fn vectors() -> PathBuf {
+    project::path(FOLDERS).join("vectors")
 }
 
 /// A name that a shell and `make` read as one word.

@@ -40,6 +40,43 @@ impl Evaluation {
     }
 }
 
+/// Reports of packs of few utterances, by how many.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(super) struct Trials(BTreeMap<usize, Vec<Shares>>);
+
+impl Trials {
+    pub(super) fn add(&mut self, utterances: usize, report: Report) {
+        self.0.entry(utterances).or_default().push(report.overall.into());
+    }
+}
+
+impl fmt::Display for Trials {
+    /// The means over the seeds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "utterances  seeds   right  right of answered  suggested of rest  answered out of scope  offered")?;
+        for (utterances, trials) in &self.0 {
+            let mean = |share: fn(&Shares) -> f64| {
+                let sum: f64 = trials.iter().map(share).sum();
+                #[expect(clippy::cast_precision_loss, reason = "there are a few seeds")]
+                let count = trials.len() as f64;
+                sum / count * 100.0
+            };
+            write!(
+                f,
+                "\n{utterances:>10}  {:>5}  {:>4.1} %  {:>15.1} %  {:>15.1} %  {:>19.1} %  {:>5.1} %",
+                trials.len(),
+                mean(|shares| shares.accuracy),
+                mean(|shares| shares.precision),
+                mean(|shares| shares.suggestion_hit_rate),
+                mean(|shares| shares.false_answer_rate),
+                mean(|shares| shares.figures.false_suggestions as f64 / (shares.figures.out_of_scope.max(1)) as f64),
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl From<Figures> for Shares {
     fn from(figures: Figures) -> Self {
         Self {

@@ -60,13 +60,19 @@ impl ReadError {
 
 /// The text of a file.
 pub(super) fn read(path: &Path) -> Result<String, ReadError> {
-    let mut text = String::new();
+    let bytes = read_bytes(path)?;
+    String::from_utf8(bytes).map_err(|_| ReadError::new(path, None, "the file is not UTF-8; save it as UTF-8"))
+}
+
+/// The bytes of a file.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| ReadError::io(path, &error))?;
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| ReadError::io(path, &error))?;
-    if text.len() as u64 > MAX_FILE_BYTES {
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| ReadError::io(path, &error))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(ReadError::new(path, None, "the file is larger than 1 MiB; divide it"));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// What a file's text says.

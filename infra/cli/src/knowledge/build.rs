@@ -1,0 +1,108 @@
+//! `hoopoe knowledge build`: a pack becomes what the functions read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use hoopoe_knowledge::build::{self, Encoded};
+use hoopoe_knowledge::check::{Finding, Severity, check};
+use hoopoe_knowledge::corpus::Corpus;
+use hoopoe_knowledge::{Knowledge, Pack};
+
+use super::folder::INDEX;
+use super::vectors::Vectors;
+use crate::progress::{self, Step};
+
+/// Builds a pack's index into a folder, or finds that it is up to date, and loads it.
+///
+/// # Errors
+///
+/// When the pack has errors, of which the first is named, or the folder cannot be written.
+pub(super) fn built(pack: &Pack, vectors: &mut Vectors, folder: &Path) -> anyhow::Result<Knowledge> {
+    let file = folder.join(INDEX);
+    if let Ok(knowledge) = Knowledge::load(&file, vectors.model())
+        && *knowledge.digest() == pack.digest
+    {
+        progress::line("Knowledge", format_args!("{} is up to date", file.display()));
+        return Ok(knowledge);
+    }
+    refuse_errors(pack)?;
+    let index = index(pack, vectors)?;
+    write(&file, &index)?;
+    progress::line("Knowledge", format_args!("{}: {} KB", file.display(), index.len() / 1000));
+    Ok(Knowledge::from_bytes(&index, vectors.model())?)
+}
+
+/// The bytes of a pack's index.
+///
+/// # Errors
+///
+/// When ONNX Runtime fails.
+pub(super) fn index(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<u8>> {
+    let encoded = encoded(pack, vectors)?;
+    let step = Step::start("Knowledge", format_args!("learning {} intents", pack.intents.len()));
+    let index = build::build(pack, Encoded { model: vectors.model(), vectors: &encoded })?;
+    step.done(format_args!("learned {} intents", pack.intents.len()));
+    Ok(index)
+}
+
+/// The vectors of everything that a pack's decision is learned from.
+///
+/// # Errors
+///
+/// When ONNX Runtime fails.
+pub(super) fn encoded(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<f32>> {
+    vectors.of("texts", &Corpus::new(pack).texts().collect::<Vec<_>>())
+}
+
+/// Writes a file beside its place and then in it, so that a reader finds the old one or the new one, never half of one.
+fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    let scratch = file.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&scratch, bytes)
+        .and_then(|()| fs::rename(&scratch, file))
+        .inspect_err(|_| drop(fs::remove_file(&scratch)))
+        .with_context(|| format!("{} could not be written", file.display()))
+}
+
+/// The finding with a path that an editor can open from here.
+pub(super) fn located(pack: &Path, finding: &Finding) -> String {
+    pack.join(finding.to_string()).display().to_string()
+}
+
+/// Fails where a pack has errors.
+pub(super) fn refuse_errors(pack: &Pack) -> anyhow::Result<()> {
+    let findings = check(pack);
+    let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let Some(first) = errors.next() else { return Ok(()) };
+    let first = located(&pack.folder, first);
+    match errors.count() {
+        0 => bail!("{first}"),
+        more => bail!("{first}\n{more} more; `hoopoe knowledge check --pack {}` lists them", pack.folder.display()),
+    }
+}
+
+/// Reads a pack, or says how to get one.
+///
+/// # Errors
+///
+/// When there is none, or it cannot be read.
+pub(super) fn read(pack: &Path) -> anyhow::Result<Pack> {
+    if !pack.join("pack.yaml").exists() {
+        bail!(
+            "there is no knowledge pack in {0}: it has no pack.yaml; `hoopoe knowledge new {0}` writes one",
+            pack.display()
+        );
+    }
+    Ok(Pack::read(pack)?)
+}
+
+/// The folder that a pack is built into.
+///
+/// # Errors
+///
+/// When there is no such pack.
+pub(super) fn folder(out: Option<PathBuf>, pack: &Path) -> anyhow::Result<PathBuf> {
+    out.map_or_else(|| super::folder::of(pack), Ok)
+}

@@ -1,0 +1,114 @@
+//! Vectors of texts, kept from one command to the next: encoding is what takes time.
+//!
+//! They are in one file, `target/knowledge/vectors`, a record after the other: the first 16 bytes of the SHA-256 of the
+//! model's identity and the text, then the numbers, little endian. It can be deleted at any time.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hoopoe_encoder::{Encoder, EncoderFiles, Options};
+use sha2::{Digest, Sha256};
+
+use crate::progress::Step;
+
+/// Texts that are encoded before the person who waits is told how far it is.
+const AT_A_TIME: usize = 256;
+
+/// With more vectors than this, some 75 MB, only those of the last command are kept.
+const MOST_KEPT: usize = 50_000;
+
+type Key = [u8; 16];
+
+/// The encoder, and what it has encoded already.
+pub(crate) struct Vectors {
+    encoder: Encoder,
+    file: PathBuf,
+    known: HashMap<Key, Box<[f32]>>,
+}
+
+impl Vectors {
+    /// Loads the model of a folder, and the vectors that are kept in `file`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no model.
+    pub(crate) fn open(model: &Path, file: PathBuf) -> anyhow::Result<Self> {
+        let encoder = Encoder::load(&EncoderFiles::in_build(model), Options::from_environment())
+            .context("the model could not be loaded; build it with `make model`")?;
+        let record = size_of::<Key>() + encoder.dimension() * size_of::<f32>();
+        // What cannot be read is encoded again.
+        let bytes = fs::read(&file).unwrap_or_default();
+        let known = bytes.chunks_exact(record).map(|record| {
+            let (key, numbers) = record.split_first_chunk().expect("a record begins with its key");
+            let numbers = numbers.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number));
+            (*key, numbers.collect())
+        });
+        Ok(Self { known: known.collect(), encoder, file })
+    }
+
+    /// The identity of the model.
+    pub(crate) fn model(&self) -> &str {
+        self.encoder.model_id()
+    }
+
+    /// The numbers in a vector.
+    pub(crate) fn dimension(&self) -> usize {
+        self.encoder.dimension()
+    }
+
+    /// The vectors of texts, one after the other. `what` says what they are to the person who waits.
+    ///
+    /// # Errors
+    ///
+    /// When ONNX Runtime fails.
+    pub(crate) fn of(&mut self, what: &str, texts: &[&str]) -> anyhow::Result<Vec<f32>> {
+        let keys: Vec<Key> = texts.iter().map(|text| key(self.model(), text)).collect();
+        let mut new: Vec<(Key, &str)> =
+            keys.iter().copied().zip(texts.iter().copied()).filter(|(key, _)| !self.known.contains_key(key)).collect();
+        new.sort_unstable();
+        new.dedup();
+        if !new.is_empty() {
+            // Texts of about the same length share a batch.
+            new.sort_by_key(|(_, text)| text.len());
+            let step = Step::start("Knowledge", format_args!("encoding {} {what}", new.len()));
+            for (nth, some) in new.chunks(AT_A_TIME).enumerate() {
+                let vectors = self.encoder.encode(&some.iter().map(|(_, text)| *text).collect::<Vec<_>>())?;
+                self.known.extend(some.iter().zip(vectors.rows()).map(|((key, _), vector)| (*key, vector.into())));
+                let done = (nth * AT_A_TIME + some.len()) * 100 / new.len();
+                step.update(format_args!("encoding {} {what}: {done} %", new.len()));
+            }
+            step.done(format_args!("encoded {} {what}", new.len()));
+            if self.known.len() > MOST_KEPT {
+                self.known.retain(|key, _| keys.contains(key));
+            }
+            // It is a help and no more: a full disk does not keep anybody from an answer.
+            drop(self.keep());
+        }
+        Ok(keys.iter().flat_map(|key| self.known[key].iter().copied()).collect())
+    }
+
+    fn keep(&self) -> std::io::Result<()> {
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let scratch = self.file.with_extension(format!("{}.new", std::process::id()));
+        let write = || {
+            let mut file = BufWriter::new(fs::File::create(&scratch)?);
+            for (key, numbers) in &self.known {
+                file.write_all(key)?;
+                numbers.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))?;
+            }
+            file.flush()?;
+            fs::rename(&scratch, &self.file)
+        };
+        write().inspect_err(|_| drop(fs::remove_file(&scratch)))
+    }
+}
+
+fn key(model: &str, text: &str) -> Key {
+    let digest = Sha256::new().chain_update(model).chain_update([0]).chain_update(text).finalize();
+    *digest.first_chunk().expect("a SHA-256 has 32 bytes")
+}

@@ -200,7 +200,9 @@ build-WhatsappFunction: ; $(call collect,whatsapp)
 build-MessengerFunction: ; $(call collect,messenger)
 build-LineFunction: ; $(call collect,line)
 build-TeamsFunction: ; $(call collect,teams)
-build-WebchatFunction: ; $(call collect,webchat)
+build-WebchatFunction:
+	$(call collect,webchat)
+	$(if $(wildcard $(KNOWLEDGE)/page.json),cp $(KNOWLEDGE)/page.json $(call bundle,webchat)/)
 build-DeliverFunction: ; $(call collect,deliver)
 build-RotateFunction: ; $(call collect,rotate)
 build-InferenceFunction:

@@ -1,69 +1,8 @@
-// The web chat's page in a real Chromium, against a running stack.
-//
-//   npm ci && WEBCHAT_URL=http://….localhost:…/webchat/main npm test
-//
-// WEBCHAT_URL is the field "webchat" of target/local/stack.json. The browser is Debian's package `chromium`, or the
-// program that CHROMIUM names.
+// Talking with the bot on its page; chat.js says how to run it.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-
-const url = process.env.WEBCHAT_URL;
-const program = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const ANSWER_MS = 15_000;
-
-let browser;
-
-before(async () => {
-  assert.ok(url, "WEBCHAT_URL is not set: give the field \"webchat\" of target/local/stack.json");
-  assert.ok(existsSync(program), `there is no ${program}: apt-get install chromium, or set CHROMIUM to a Chromium program`);
-  browser = await chromium.launch({
-    executablePath: program,
-    // The tests also run as root in a container, where Chromium's sandbox cannot.
-    args: ["--no-sandbox", "--disable-background-networking"],
-  });
-});
-
-after(() => browser?.close());
-
-/** The page in a fresh browser profile. Whatever it reports to the console as an error fails the test. */
-async function open(t, { locale = "en-GB", fakeClock = false, ...options } = {}) {
-  const context = await browser.newContext({ locale, ...options });
-  const page = await context.newPage();
-  const errors = [];
-  page.on("pageerror", error => errors.push(error.message));
-  page.on("console", message => { if (message.type() === "error") errors.push(message.text()); });
-  t.after(async () => {
-    await context.close();
-    assert.deepEqual(errors.filter(text => !page.expected?.test(text)), []);
-  });
-  if (fakeClock) await page.clock.install();
-  await page.goto(url);
-  const chat = {
-    page, context,
-    errorsExpected: pattern => { page.expected = pattern; },
-    input: page.getByRole("textbox"),
-    answers: page.locator(".bot .bubble"),
-    questions: page.locator(".you .bubble"),
-    suggestions: page.locator(".row:last-child .suggestions button"),
-    ask: async text => {
-      await chat.input.fill(text);
-      await chat.input.press("Enter");
-    },
-    /** The text of the answer number `count`, from 1; the welcome is the first. */
-    answer: async count => {
-      await chat.answers.nth(count - 1).waitFor({ timeout: ANSWER_MS });
-      return chat.answers.nth(count - 1).innerText();
-    },
-  };
-  await chat.answer(1);
-  return chat;
-}
-
-/** The conversation as a person sees it. */
-const shown = chat => chat.page.locator(".bubble").allInnerTexts();
+import { test } from "node:test";
+import { ANSWER_MS, open, shown, url } from "./chat.js";
 
 test("answers in Chinese and in English", async t => {
   const chat = await open(t);
@@ -93,14 +32,54 @@ test("a quick reply is asked, and a reload finds the conversation", async t => {
   await chat.answer(4);
 });
 
-test("speaks the browser's language and fits a phone", async t => {
-  const chat = await open(t, { locale: "zh-CN", viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true });
-  assert.equal(await chat.page.locator("html").getAttribute("lang"), "zh-CN");
-  assert.equal(await chat.input.getAttribute("placeholder"), "输入消息");
-  await chat.ask("https://example.com/" + "x".repeat(300));
+test("greets in the browser's language, and answers in it until the person's words show another", async t => {
+  const [chinese, english] = [/^你好，我是小店的客服助手。[^a-z]*$/, /^Hello, I am the shop's assistant\.[^\p{Script=Han}]*$/u];
+  for (const locale of ["zh-CN", "zh-TW", "zh-Hant-HK"]) {
+    const chat = await open(t, { locale });
+    assert.match(await chat.answer(1), chinese, locale);
+    assert.equal(await chat.page.locator("html").getAttribute("lang"), "zh-CN");
+    assert.equal(await chat.input.getAttribute("placeholder"), "输入消息");
+  }
+  const chat = await open(t, { locale: "zh-CN" });
+  await chat.ask("123");
+  assert.match(await chat.answer(2), /\p{Script=Han}/u);
+  await chat.ask("where is my parcel");
+  assert.match(await chat.answer(3), /tracking/);
+  await chat.ask("123");
+  assert.doesNotMatch(await chat.answer(4), /\p{Script=Han}/u);
+
+  assert.match(await (await open(t, { locale: "en-US" })).answer(1), english);
+  const french = await (await open(t, { locale: "fr-FR" })).answer(1);
+  assert.match(french, /^你好[^]+Hello/, "a language that the bot does not speak");
+});
+
+test("suggestions stay with their message, and the others can still be chosen", async t => {
+  const chat = await open(t);
+  await chat.ask("how do I return something");
   await chat.answer(2);
-  const wide = await chat.page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-  assert.equal(wide, false, "nothing is wider than the screen");
+  await chat.suggestions.nth(1).waitFor();
+  const offered = chat.page.locator(".bot").nth(1).getByRole("group", { name: "Suggested replies" }).getByRole("button");
+  const words = await offered.allInnerTexts();
+  const usable = async () => Promise.all((await offered.all()).map(each => each.isEnabled()));
+  await offered.first().click();
+  await chat.answer(3);
+  assert.deepEqual(await offered.allInnerTexts(), words);
+  assert.deepEqual(await usable(), words.map((_, index) => index > 0), "its answer stands below");
+  await offered.nth(1).click();
+  await chat.answer(4);
+  assert.deepEqual(await chat.questions.allInnerTexts(), ["how do I return something", words[0], words[1]]);
+  await chat.page.reload();
+  await chat.answer(4);
+  assert.deepEqual(await usable(), words.map((_, index) => index > 1));
+});
+
+test("a welcome can come with suggestions", async t => {
+  const chat = await open(t, {
+    rewrite: message => message.seq === 3 ? { ...message, suggestions: ["where is my parcel"] } : message,
+  });
+  await chat.suggestions.first().click();
+  await chat.answer(2);
+  assert.equal(await chat.questions.innerText(), "where is my parcel");
 });
 
 test("is used with the keyboard alone", async t => {
@@ -145,13 +124,13 @@ test("Enter that ends an input method's word does not send", async t => {
 
 test("what a screen reader is told", async t => {
   const chat = await open(t);
-  const log = chat.page.getByRole("log", { name: "Conversation" });
+  const log = chat.page.getByRole("log", { name: "Conversation with Hoopoe" });
   assert.equal(await log.getAttribute("aria-live"), "polite");
-  await chat.page.getByRole("button", { name: "New conversation" }).waitFor();
+  await chat.page.getByRole("button", { name: "New chat" }).waitFor();
   await chat.input.fill("忘记密码怎么办");
   await chat.page.getByRole("button", { name: "Send" }).click();
   await chat.answer(2);
-  assert.match(await log.innerText(), /Bot:\s[^]*You:\s+忘记密码怎么办\s+Bot:\s/);
+  assert.match(await log.innerText(), /Hoopoe:\s[^]*You:\s+忘记密码怎么办\s+Hoopoe:\s/);
   assert.equal(await chat.questions.getAttribute("lang"), "zh");
 });
 
@@ -184,24 +163,94 @@ test("a message whose request was lost is sent again", async t => {
   assert.equal((await shown(chat)).length, 3);
 });
 
-test("what is written offline waits, shows so, and outlives a reload", async t => {
+test("what is written offline waits, says so, and is sent by itself", async t => {
   const chat = await open(t);
   chat.errorsExpected(/ERR_FAILED|ERR_INTERNET_DISCONNECTED/);
   await chat.context.setOffline(true);
+  await chat.page.getByText("Offline. Messages wait until you are back.").waitFor();
   await chat.ask("where is my parcel");
-  await chat.page.getByRole("button", { name: "Try again" }).waitFor();
-  await chat.page.getByText("Offline").waitFor();
+  await chat.page.locator(".you").getByText("Waits for a connection.").waitFor();
+  assert.equal(await chat.page.getByText(/Not sent|Try again/).count(), 0, "nothing went wrong");
   await chat.context.setOffline(false);
   await chat.answer(2);
-  assert.equal(await chat.page.getByRole("button", { name: "Try again" }).count(), 0);
+  assert.equal(await chat.page.getByText("Waits for a connection.").count(), 0);
+  await chat.page.getByText("Online", { exact: true }).waitFor();
+});
 
+test("what is not sent outlives a reload", async t => {
+  const chat = await open(t);
+  chat.errorsExpected(/ERR_FAILED/);
   await chat.page.route("**/messages", route => route.abort());
   await chat.ask("忘记密码怎么办");
   await chat.page.locator(".unsent").waitFor();
   await chat.page.unroute("**/messages");
   await chat.page.reload();
-  await chat.answer(3);
+  await chat.answer(2);
+  assert.equal((await shown(chat)).length, 3, "the welcome, a question, an answer");
+});
+
+test("a page that is opened offline goes on when the connection is back", async t => {
+  const chat = await open(t);
+  chat.errorsExpected(/ERR_FAILED|ERR_INTERNET_DISCONNECTED/);
+  await chat.ask("where is my parcel");
+  await chat.answer(2);
+  const page = await chat.page.evaluate(() => fetch(location).then(response => response.text()));
+  await chat.page.route(url, route => route.fulfill({ contentType: "text/html", body: page }));
+  await chat.context.setOffline(true);
+  await chat.page.reload();
+  await chat.ask("忘记密码怎么办");
+  await chat.page.getByText("Waits for a connection.").waitFor();
+  await chat.context.setOffline(false);
+  assert.match(await chat.answer(3), /密码/);
   assert.equal((await shown(chat)).length, 5, "the welcome, two questions, two answers");
+});
+
+test("time without a connection is no time without an answer", async t => {
+  const chat = await open(t, { fakeClock: true });
+  chat.errorsExpected(/ERR_FAILED|ERR_INTERNET_DISCONNECTED/);
+  await chat.page.route("**/messages?*", route => route.abort());
+  await chat.ask("where is my parcel");
+  await chat.page.locator(".you:not(.unsent)").waitFor();
+  await chat.context.setOffline(true);
+  await chat.page.getByText("Offline.").waitFor();
+  await chat.page.clock.runFor("05:00");
+  assert.equal(await chat.page.getByText("No answer came.").count(), 0);
+  await chat.page.unroute("**/messages?*");
+  await chat.context.setOffline(false);
+  await chat.answer(2);
+});
+
+test("a server that cannot be reached is told apart from a lost connection", async t => {
+  const chat = await open(t, { fakeClock: true });
+  chat.errorsExpected(/ERR_FAILED/);
+  await chat.page.route("**/messages", route => route.abort());
+  await chat.ask("where is my parcel");
+  const again = chat.page.getByRole("button", { name: "Try again" });
+  while (await again.count() === 0) await chat.page.clock.runFor("00:02");
+  await chat.page.getByText("Not sent.").first().waitFor();
+  await chat.page.unroute("**/messages");
+  await again.click();
+  await chat.answer(2);
+});
+
+test("a text that is too long is neither cut nor sent, and the page says so", async t => {
+  const chat = await open(t);
+  const send = chat.page.getByRole("button", { name: "Send" });
+  await chat.input.fill("🦚".repeat(2000));
+  await chat.page.getByText("0 characters left").waitFor();
+  assert.equal(await send.isEnabled(), true);
+  await chat.input.fill("where is my parcel" + "!".repeat(2100));
+  await chat.page.locator("#count").getByText("118 characters too many.").waitFor();
+  assert.equal((await chat.input.inputValue()).length, 2118);
+  assert.equal(await chat.input.getAttribute("aria-invalid"), "true");
+  assert.match(await chat.page.getByRole("status").innerText(), /118 characters too many/);
+  assert.equal(await send.isDisabled(), true);
+  await chat.input.press("Enter");
+  assert.equal(await chat.questions.count(), 0);
+  await chat.input.fill("where is my parcel" + "!".repeat(1982));
+  assert.equal(await chat.input.getAttribute("aria-invalid"), "false");
+  await chat.input.press("Enter");
+  await chat.answer(2);
 });
 
 test("a session that has ended makes way for a new one, and nothing unsent is lost", async t => {
@@ -226,7 +275,7 @@ test("a new conversation leaves the old one behind", async t => {
   await chat.ask("where is my parcel");
   await chat.answer(2);
   chat.page.once("dialog", dialog => dialog.accept());
-  await chat.page.getByRole("button", { name: "New conversation" }).click();
+  await chat.page.getByRole("button", { name: "New chat" }).click();
   await chat.questions.first().waitFor({ state: "detached" });
   await chat.answer(1);
   await chat.page.reload();

@@ -44,10 +44,10 @@ enum Route {
 }
 
 impl<B: Backend> Webchat<B> {
-    pub(crate) fn new(backend: B) -> Self {
+    pub(crate) fn new(backend: B, page: Page) -> Self {
         Self {
             backend,
-            page: Page::new(),
+            page,
             sessions: RateLimit::new(SESSIONS_PER_MINUTE),
             messages: RateLimit::new(MESSAGES_PER_MINUTE),
         }

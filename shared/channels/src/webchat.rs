@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`token`] | [`SigningKey`]: mints and verifies the token that names a [`SessionId`] |
 //! | [`api`] | the bodies of requests and answers, shared by the function and its clients |
+//! | [`appearance`] | [`Appearance`](appearance::Appearance): name, logo and colour of the page, from `page.json` |
 //!
 //! This channel has no platform behind it, so it implements neither [`Webhook`](crate::Webhook) nor
 //! [`Sender`](crate::Sender): `functions/webchat` takes messages through its own routes, and `functions/deliver`
 //! writes replies to the transcript that the page reads.
 
 pub mod api;
+pub mod appearance;
 pub mod token;
 
 use serde::Deserialize;

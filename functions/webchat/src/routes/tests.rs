@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use hoopoe_channels::Incoming;
 use hoopoe_channels::webchat::api::{Fault, Session};
+use hoopoe_channels::webchat::appearance::Appearance;
 use hoopoe_channels::webchat::{SigningKey, token};
 use hoopoe_keyring::{KeyName, KeyringError, Purpose};
 use hoopoe_message::{ChannelEvent, Content};
@@ -92,7 +93,7 @@ fn signing_key() -> SigningKey {
 }
 
 fn webchat() -> Webchat<Memory> {
-    Webchat::new(Memory::default())
+    Webchat::new(Memory::default(), Page::new(&Appearance::default()))
 }
 
 /// A token as the function mints it now.
@@ -172,7 +173,7 @@ async fn a_conversation_is_opened_continued_and_read() {
     assert_eq!(opened.status(), StatusCode::CREATED);
     let token = parsed::<Session>(&opened).token;
 
-    let joined = post(&webchat, &token, r#"{"id":"joined","event":"joined"}"#).await;
+    let joined = post(&webchat, &token, r#"{"id":"joined","event":"joined","language":"zh-TW"}"#).await;
     let asked = post(&webchat, &token, r#"{"id":"a","text":"忘记密码怎么办"}"#).await;
     assert_eq!((joined.status(), asked.status()), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
     assert_eq!((parsed::<api::Accepted>(&joined).seq, parsed::<api::Accepted>(&asked).seq), (2, 4));
@@ -188,6 +189,7 @@ async fn a_conversation_is_opened_continued_and_read() {
 
     let accepted = &webchat.backend.state.lock().expect("no panic").accepted;
     assert_eq!(accepted[0].content, Content::Event(ChannelEvent::Joined));
+    assert_eq!(accepted[0].language.map(|language| language.to_string()).as_deref(), Some("zh"));
     assert_eq!(accepted[1].content, Content::Text("忘记密码怎么办".into()));
     assert!(accepted.iter().all(|message| message.chat == accepted[0].chat && message.address == message.chat));
 }
@@ -268,7 +270,9 @@ async fn what_does_not_fit_is_refused_with_its_reason() {
     let webchat = webchat();
     let token = fresh_token();
     let long = format!(r#"{{"id":"a","text":"{}"}}"#, "x".repeat(2001));
-    for body in ["", "hello", r#"{"id":"a"}"#, r#"{"id":"a","text":" "}"#, &long] {
+    for body in
+        ["", "hello", r#"{"id":"a"}"#, r#"{"id":"a","text":" "}"#, r#"{"id":"a","text":"x","language":"?"}"#, &long]
+    {
         assert_eq!(fault(&post(&webchat, &token, body).await), refused(400, "malformed"), "{body}");
     }
     let large = "x".repeat(MAX_BODY_BYTES + 1);

@@ -528,6 +528,7 @@ mod tests {
             created_at: Timestamp::from_secs(100),
             text: "hello".into(),
             suggestions: vec![],
+            decision: None,
         }
     }
 

@@ -117,22 +117,19 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalMove {
     /// A second rotation while one is on.
-    #[error(
-        "version {0} is pending: put it in force with `hoopoe keys rotate`, or give it up with \
-         `hoopoe keys destroy --version {0}`"
-    )]
+    #[error("version {0} is pending")]
     Pending(u64),
     /// Nothing to promote.
-    #[error("no version is pending: store one with `hoopoe keys add`")]
+    #[error("no version is pending")]
     NothingPending,
     /// Nothing to finish.
     #[error("no rotation is on")]
     NothingWatched,
     /// There is no such version.
-    #[error("there is no version {0}; `hoopoe keys list` shows those there are")]
+    #[error("there is no version {0}")]
     NoSuchVersion(u64),
     /// Not from this state.
-    #[error("version {number} is {state}{advice}", advice = advice(*.state))]
+    #[error("version {number} is {state}")]
     State {
         /// The version.
         number: u64,
@@ -142,13 +139,6 @@ pub enum IllegalMove {
     /// Nothing is left to remove or to tell of.
     #[error("there is no such key")]
     NoKey,
-}
-
-const fn advice(state: State) -> &'static str {
-    match state {
-        State::Current => ": revoke it first, which stops the bot where no other version is live",
-        State::Pending | State::Previous | State::Revoked | State::Destroyed => "",
-    }
 }
 
 /// All versions of a key, the oldest first.

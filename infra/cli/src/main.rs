@@ -17,6 +17,7 @@
 //! | module | what the commands share |
 //! |---|---|
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`aws`] | the AWS account of `--stack`, and what is wrong with it |
 //! | [`project`] | the project's folder, and paths in it |
 //! | [`settings`] | a bot's settings, from standard input |
 //! | [`python`] | Python environments from pinned, hashed requirements |
@@ -25,6 +26,7 @@
 //!
 //! Every command works on the local stack unless `--stack` names a deployed one.
 
+mod aws;
 mod channel;
 mod chat;
 mod cost;
@@ -47,7 +49,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// One bot on every chat platform, with no server to look after.
 #[derive(Parser)]
-#[command(name = "hoopoe", version, about, propagate_version = true)]
+#[command(name = "hoopoe", version, about, propagate_version = true, max_term_width = 120)]
 struct Cli {
     #[command(flatten)]
     global: Global,

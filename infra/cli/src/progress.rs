@@ -29,6 +29,11 @@ impl Step {
         Self { label, start: Instant::now(), spinner }
     }
 
+    /// Says how far it is, where somebody watches.
+    pub(crate) fn doing(&self, doing: impl Display) {
+        self.spinner.set_message(doing.to_string());
+    }
+
     /// Ends it: what there is now.
     pub(crate) fn done(self, what: impl Display) {
         self.spinner.finish_and_clear();

@@ -215,3 +215,22 @@ fn number(value: u64) -> AttributeValue {
 fn read_number(item: &HashMap<String, AttributeValue>, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_illegal_move_names_the_whole_command_that_helps() {
+        let key = KeyName { channel: Channel::Slack, bot: "shop".parse().expect("a name"), purpose: Purpose::Send };
+        let says = |fault| KeyringError::Move { key: key.clone(), fault }.to_string();
+        let pending = says(IllegalMove::Pending(2));
+        assert!(pending.contains("`hoopoe keys rotate slack --bot shop`"), "{pending}");
+        assert!(pending.contains("`hoopoe keys destroy slack --bot shop --purpose send --version 2`"), "{pending}");
+        assert!(says(IllegalMove::NothingPending).contains("`hoopoe keys add slack --bot shop`"));
+        assert!(says(IllegalMove::NoSuchVersion(7)).contains("`hoopoe keys list slack --bot shop --all`"));
+        let current = says(IllegalMove::State { number: 1, state: State::Current });
+        assert!(current.contains("`hoopoe keys revoke slack --bot shop --purpose send --version 1` comes first"));
+        assert_eq!(says(IllegalMove::NothingWatched), "slack/shop/send: no rotation is on");
+    }
+}

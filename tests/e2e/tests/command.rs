@@ -20,7 +20,6 @@ async fn ask_tells_how_the_bot_came_to_its_answer() {
     assert!((0.0..=1.0).contains(&probability) && probability > 0.5, "{answer}");
     let answer = ask(&stack, &["what is the boiling point of tungsten in kelvin"]).await;
     assert_eq!((&answer["decision"], &answer["intent"]), (&"fallback".into(), &Value::Null), "{answer}");
-    // A person who uses the page is not told.
     let lines = stack.hoopoe(&["chat", "--json"], "where is my parcel\n").await;
     let last: Value = lines.lines().last().map(serde_json::from_str).expect("a line").expect("JSON");
     assert_eq!((&last["from"], &last["intent"]), (&"bot".into(), &"track_parcel".into()), "{last}");

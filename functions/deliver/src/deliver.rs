@@ -164,6 +164,8 @@ impl Deliver {
         };
         let platform = self.platform(reply.conversation.channel);
         let sent = platform.send(reply, Start { part: attempt.part, unknown, deadline }).await;
+        // A part that went out leaves no doubt about it; what is unknown is the one after.
+        attempt.in_doubt = matches!(sent.end, End::Unknown { .. }) || (attempt.in_doubt && sent.parts == attempt.part);
         attempt.part = sent.parts;
         match sent.end {
             End::Sent => self.settle(reply, &attempt).await,
@@ -178,7 +180,7 @@ impl Deliver {
                 self.postpone(reply, &attempt, &reason, Retry::Backoff).await
             }
             End::Unknown { reason, .. } => {
-                let reason = format!("{reason}, so the platform may have it: it is not sent again");
+                let reason = format!("{reason}, so the platform may have it: it is not sent again by itself");
                 self.give_up(reply, record, &attempt, &reason).await
             }
         }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use hoopoe_encoder::{Embeddings, Encoder, EncoderError, EncoderFiles, Options};
-use hoopoe_knowledge::{Date, Decision, Knowledge, TextName};
-use hoopoe_message::{ChannelEvent, Command, Content, InboundMessage, Language, Timestamp};
+use hoopoe_knowledge::{Date, Knowledge, TextName};
+use hoopoe_message::{ChannelEvent, Command, Content, Decision, InboundMessage, Language, Timestamp};
 use hoopoe_store::Session;
 use hoopoe_telemetry::{count, count_with};
 use lambda_runtime::Error;
@@ -20,10 +20,10 @@ pub(crate) struct Answerer {
 }
 
 /// What the bot says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     /// This, to this question.
-    Say { question: String, text: String, suggestions: Vec<String> },
+    Say { question: String, text: String, suggestions: Vec<String>, decision: Option<Decision> },
     /// Nothing: it was said before, or nobody is there to hear it.
     Nothing,
     /// Nothing, and the session is to be forgotten.
@@ -109,7 +109,10 @@ impl Answerer {
                 session.chosen_language = Some(language);
                 self.say(TextName::LanguageSet, language)
             }
-            Command::Lang(Some(_)) => self.say(TextName::Help, self.language(session)),
+            Command::Lang(Some(_)) => {
+                let languages = self.knowledge.languages().to_vec();
+                self.text(TextName::Help, self.language(session), Some(Decision::UnknownLanguage { languages }))
+            }
         }
     }
 
@@ -120,29 +123,36 @@ impl Answerer {
             spoken
         });
         let question_kept = question[..question.floor_char_boundary(MAX_KEPT)].to_owned();
+        use hoopoe_knowledge::Decision as Decided;
         match self.knowledge.decide(embedding, question, language, Date::of(now)) {
-            Decision::Answer { intent, text, suggestions, .. } => {
+            Decided::Answer { intent, text, suggestions, probability } => {
                 count_with("Answered", 1, ("Pack", self.knowledge.name()), ("Intent", intent));
                 Answer::Say {
                     question: question_kept,
                     text: text.to_owned(),
                     suggestions: suggestions.into_iter().map(str::to_owned).collect(),
+                    decision: Some(Decision::Answer { intent: intent.to_owned(), probability }),
                 }
             }
-            Decision::Suggest { intents } => {
+            Decided::Suggest { intents } => {
                 count("Suggested", 1, ("Pack", self.knowledge.name()));
                 Answer::Say {
                     question: question_kept,
                     text: self.knowledge.text(TextName::DidYouMean, language).to_owned(),
                     suggestions: intents.iter().map(|suggestion| suggestion.title.to_owned()).collect(),
+                    decision: intents.first().map(|nearest| Decision::Suggest {
+                        intent: nearest.intent.to_owned(),
+                        probability: nearest.probability,
+                    }),
                 }
             }
-            Decision::Fallback => {
+            Decided::Fallback => {
                 count("Fallbacks", 1, ("Pack", self.knowledge.name()));
                 Answer::Say {
                     question: question_kept,
                     text: self.knowledge.text(TextName::Fallback, language).to_owned(),
                     suggestions: Vec::new(),
+                    decision: Some(Decision::Fallback),
                 }
             }
         }
@@ -162,12 +172,16 @@ impl Answerer {
                 all.join("\n\n")
             }
         };
-        Answer::Say { question: String::new(), text, suggestions: Vec::new() }
+        Answer::Say { question: String::new(), text, suggestions: Vec::new(), decision: None }
     }
 
     fn say(&self, name: TextName, language: Language) -> Answer {
+        self.text(name, language, None)
+    }
+
+    fn text(&self, name: TextName, language: Language, decision: Option<Decision>) -> Answer {
         let text = self.knowledge.text(name, language).to_owned();
-        Answer::Say { question: String::new(), text, suggestions: Vec::new() }
+        Answer::Say { question: String::new(), text, suggestions: Vec::new(), decision }
     }
 
     fn language(&self, session: &Session) -> Language {

@@ -202,9 +202,9 @@ impl Inference {
                 }
                 Place::Next => {
                     match self.answerer.answer(message, &mut session, pending.row.map(|row| embeddings.row(row)), now) {
-                        Ok(Answer::Say { question, text, suggestions }) => {
+                        Ok(Answer::Say { question, text, suggestions, decision }) => {
                             change = Change::Write;
-                            Some(session.record(message, question, text, suggestions, now))
+                            Some(Reply { decision, ..session.record(message, question, text, suggestions, now) })
                         }
                         Ok(Answer::Nothing) => {
                             session.record_silent(message);

@@ -17,9 +17,10 @@ use hoopoe_rotation::rotation::{Tables, signing_key};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use crate::confirm::Confirm;
 use crate::keys::{self, Named};
 use crate::selftest::Selftest;
-use crate::{Global, output, settings, stack};
+use crate::{Global, bots, output, settings, stack};
 
 /// Connect bots to chat platforms.
 #[derive(Subcommand)]
@@ -34,7 +35,16 @@ pub(crate) enum ChannelCommand {
     /// List the connected bots with their webhook URLs; never a secret.
     List,
     /// Remove a bot's secrets. Running functions may use them for five more minutes.
-    Remove(Named),
+    Remove(Remove),
+}
+
+/// What `remove` takes.
+#[derive(Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 /// What `add` takes.
@@ -65,18 +75,28 @@ impl ChannelCommand {
             Self::Add(add) => add.run(&stack, global).await,
             Self::Selftest(selftest) => selftest.run(&stack, global).await,
             Self::List => list(&stack, global).await,
-            Self::Remove(Named { channel, bot }) => {
-                if !remove(&keys::tables(&stack).await?, channel, &bot).await? {
-                    bail!("there is no bot \"{bot}\" on {channel}; `hoopoe channel list` lists them");
-                }
-                if global.json {
-                    output::json(&json!({"removed": {"channel": channel, "bot": bot}}))
-                } else {
-                    output::line(format_args!(
-                        "Removed the bot \"{bot}\" from {channel}. Its webhook refuses requests within 5 minutes."
-                    ))
-                }
-            }
+            Self::Remove(remove) => remove.run(&stack, global).await,
+        }
+    }
+}
+
+impl Remove {
+    async fn run(self, stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
+        let Self { named: Named { channel, bot }, confirm } = self;
+        let tables = keys::tables(stack).await?;
+        bots::require(&tables.vault, channel, &bot).await?;
+        let what = format_args!(
+            "This deletes all keys of the bot \"{bot}\" on {channel}. It answers nobody then, and messages on their way to \
+             it are not answered either.",
+        );
+        confirm.ask(what, &format!("{channel}/{bot}"))?;
+        remove(&tables, channel, &bot).await?;
+        if global.json {
+            output::json(&json!({"removed": {"channel": channel, "bot": bot}}))
+        } else {
+            output::line(format_args!(
+                "Removed the bot \"{bot}\" from {channel}. Its webhook refuses requests within 5 minutes."
+            ))
         }
     }
 }
@@ -157,21 +177,19 @@ pub(crate) async fn is_connected(stack: &stack::Stack, channel: Channel, bot: &B
     Ok(stored.iter().any(|stored| stored.key.channel == channel && stored.key.bot == *bot))
 }
 
-/// Destroys a bot's keys; `false` where it has none.
+/// Destroys a bot's keys, where it has any.
 ///
 /// # Errors
 ///
 /// When the stack does not answer; run it again to remove the rest.
-pub(crate) async fn remove(tables: &Tables, channel: Channel, bot: &BotId) -> anyhow::Result<bool> {
-    let mut removed = false;
+pub(crate) async fn remove(tables: &Tables, channel: Channel, bot: &BotId) -> anyhow::Result<()> {
     for purpose in Purpose::ALL {
         match tables.vault.step(&KeyName { channel, bot: bot.clone(), purpose }, Move::Remove).await {
-            Ok(_) => removed = true,
-            Err(KeyringError::Move { .. }) => {}
+            Ok(_) | Err(KeyringError::Move { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// What `channel add --help` says of each platform.

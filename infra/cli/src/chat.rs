@@ -1,4 +1,10 @@
 //! `hoopoe chat` and `hoopoe ask`: talking with the bot through the web chat's API.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`decision`] | how the bot came to its answers, which the API does not tell |
+
+mod decision;
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
@@ -8,7 +14,7 @@ use clap::Args;
 use hoopoe_channels::webchat::api::{
     Accepted, Fault, MAX_WAIT_SECONDS, Message, Messages, PageEvent, Post, Said, Session, Speaker,
 };
-use hoopoe_message::{BotId, Language, MessageId};
+use hoopoe_message::{BotId, Channel, Language, MessageId};
 use hoopoe_rotation::http;
 use reqwest::{Client, Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -16,7 +22,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::stack::Stack;
-use crate::{Global, output};
+use crate::{Global, bots, keys, output};
+use decision::Decisions;
 
 /// How long an answer may take. A stack that has slept needs a second or two for its first one.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -56,9 +63,9 @@ pub(crate) struct Chat {
 #[derive(Args)]
 struct With {
     /// The language to be answered in; without it, the bot goes by the words.
-    #[arg(long, value_name = "zh|en")]
+    #[arg(long, value_name = "CODE")]
     lang: Option<Language>,
-    /// The bot's name.
+    /// The bot's name on the web chat.
     #[arg(long, default_value_t)]
     bot: BotId,
 }
@@ -70,17 +77,19 @@ impl Ask {
     ///
     /// When the stack does not take the question, or no answer comes in time.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
-        let mut talk = self.with.open(global).await?;
-        if let Some(language) = self.with.lang {
-            talk.ask(&format!("/lang {language}")).await?;
-        }
+        let (mut talk, decisions) = self.with.open(global).await?;
+        self.with.choose_language(&mut talk, &decisions).await?;
         let asked = Instant::now();
         let answer = talk.ask(&self.question).await?;
         if global.json {
             let milliseconds = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let decision = decisions.of(&answer).await?;
             output::json(&json!({
                 "question": self.question,
                 "answer": answer.text,
+                "decision": decision.kind(),
+                "intent": decision.intent(),
+                "probability": decision.probability(),
                 "suggestions": answer.suggestions,
                 "milliseconds": milliseconds,
             }))
@@ -97,13 +106,23 @@ impl Chat {
     ///
     /// When the stack cannot be reached.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
-        let mut talk = self.with.open(global).await?;
-        let print = |answer: &Message| if global.json { output::line(json!(answer)) } else { show(answer) };
-        let welcome = match self.with.lang {
-            Some(language) => talk.ask(&format!("/lang {language}")).await?,
+        let (mut talk, decisions) = self.with.open(global).await?;
+        let print = async |answer: &Message| {
+            if !global.json {
+                return show(answer);
+            }
+            let decision = decisions.of(answer).await?;
+            let mut row = json!(answer);
+            row["decision"] = decision.kind().into();
+            row["intent"] = decision.intent().into();
+            row["probability"] = decision.probability().into();
+            output::line(row)
+        };
+        let welcome = match self.with.choose_language(&mut talk, &decisions).await? {
+            Some(answer) => answer,
             None => talk.say(Said::Event(PageEvent::Joined)).await?,
         };
-        print(&welcome)?;
+        print(&welcome).await?;
         let mut suggestions = welcome.suggestions;
         while let Some(line) = read_line()? {
             let text = chosen(&suggestions, &line);
@@ -114,7 +133,7 @@ impl Chat {
             }
             match talk.ask(text).await {
                 Ok(answer) => {
-                    print(&answer)?;
+                    print(&answer).await?;
                     suggestions = answer.suggestions;
                 }
                 // The next message may do better.
@@ -126,9 +145,27 @@ impl Chat {
 }
 
 impl With {
-    async fn open(&self, global: &Global) -> anyhow::Result<Talk> {
+    async fn open(&self, global: &Global) -> anyhow::Result<(Talk, Decisions)> {
         let stack = Stack::find(global).await?;
-        Talk::open(http::client()?, stack.webhook("webchat", self.bot.as_str())?).await
+        match Talk::open(http::client()?, stack.webhook("webchat", self.bot.as_str())?).await {
+            Ok(talk) => {
+                let decisions = Decisions::of_session(&stack, &self.bot, &talk.token)?;
+                Ok((talk, decisions))
+            }
+            Err(CallError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                bots::require(&keys::tables(&stack).await?.vault, Channel::Webchat, &self.bot).await?;
+                bail!("the bot \"{}\" has no key in force; `hoopoe keys list webchat` shows its keys", self.bot)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The bot's answer to being told the language, where one is chosen.
+    async fn choose_language(&self, talk: &mut Talk, decisions: &Decisions) -> anyhow::Result<Option<Message>> {
+        let Some(language) = self.lang else { return Ok(None) };
+        let answer = talk.ask(&format!("/lang {language}")).await?;
+        let Some(languages) = decisions.of(&answer).await?.languages_instead() else { return Ok(Some(answer)) };
+        bail!("the bot does not speak {language}; --lang takes one of its languages: {languages}")
     }
 }
 
@@ -170,7 +207,7 @@ struct Talk {
 }
 
 impl Talk {
-    async fn open(http: Client, url: String) -> anyhow::Result<Self> {
+    async fn open(http: Client, url: String) -> Result<Self, CallError> {
         let mut talk = Self { http, url, token: String::new(), sent: 0, heard: 0 };
         talk.token = talk.call::<Session>(Method::POST, "session", None).await?.token;
         Ok(talk)
@@ -288,8 +325,8 @@ mod tests {
         server
     }
 
-    async fn talk(server: &MockServer) -> anyhow::Result<Talk> {
-        Talk::open(http::client()?, format!("{}/webchat/main", server.uri())).await
+    async fn talk(server: &MockServer) -> Result<Talk, CallError> {
+        Talk::open(http::client().expect("a client"), format!("{}/webchat/main", server.uri())).await
     }
 
     fn message(seq: u64, from: &str, text: &str) -> serde_json::Value {

@@ -4,13 +4,14 @@
 //! |---|---|
 //! | [`tables`] | `counts.toml`, what a message uses, and `prices.toml`, what that costs |
 //! | [`bill`] | the bill, and the formulas for what depends on the load |
+//! | [`show`] | what a person reads |
 //!
 //! Nothing is asked of AWS: the two tables are all there is to it, and are wrong where they are wrong.
 
 mod bill;
+mod show;
 mod tables;
 
-use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -19,11 +20,13 @@ use serde::Serialize;
 
 use crate::output;
 use bill::{Bill, HOURS, Load, server};
+use show::grouped;
 use tables::{Counts, Function, Meter, Per, Prices};
 
 const EXAMPLES: &str = "\
 Examples:
   hoopoe cost                                  a thousand messages a day
+  hoopoe cost --details                        every line of the bill, what would lower it, the project's own goals
   hoopoe cost --messages-per-day 0             what it costs while nobody talks
   hoopoe cost --messages-per-day 32877         a million a month
   hoopoe cost --architecture arm64
@@ -35,6 +38,9 @@ Examples:
 /// Goals, in US dollars.
 const PER_MILLION: f64 = 4.0;
 const IDLE: f64 = 2.0;
+
+/// What KMS adds to a month, in US dollars, for the first yearly rotation of a key, and again for the second.
+const KEY_ROTATION: f64 = 1.0;
 
 /// Says what a month on AWS costs, by list prices without a free tier.
 #[derive(Args, Debug)]
@@ -52,6 +58,9 @@ pub(crate) struct Cost {
     /// Counts other than those that come with the command.
     #[arg(long, value_name = "FILE")]
     counts: Option<PathBuf>,
+    /// Show every line of the bill, what would lower it, and how far the project's own goals are met.
+    #[arg(long)]
+    details: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
@@ -84,6 +93,9 @@ struct Report {
     with_all: Sum,
     goals: Vec<Goal>,
     notes: Vec<String>,
+    /// Whether a person reads all of it; JSON is always whole.
+    #[serde(skip)]
+    details: bool,
 }
 
 /// Another way to run the bot.
@@ -246,6 +258,7 @@ impl Cost {
             with_all: sum(&with_all),
             goals: goals(&bare, &with_all, &with_settings),
             notes: notes(counts),
+            details: self.details,
             bill,
         })
     }
@@ -285,8 +298,7 @@ fn goals(bill: &Bill, with_all: &Bill, with_settings: &Bill) -> Vec<Goal> {
         met: bill.idle_usd < IDLE,
         why: Some(format!("{}; with the settings above it is {:.2}", dear.join(", "), with_settings.idle_usd)),
     };
-    // KMS adds the price of a key for its first and its second yearly rotation.
-    let old = bill.idle_usd + 2.0;
+    let old = bill.idle_usd + 2.0 * KEY_ROTATION;
     let later = Goal {
         goal: format!("the same once the KMS key was rotated twice, for less than {IDLE:.2} USD"),
         measured: format!("{old:.2} USD"),
@@ -325,102 +337,14 @@ fn notes(counts: &Counts) -> Vec<String> {
     ]
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bill { lines, idle_usd, per_million_usd, month_usd, batches: [inference, deliver] } = &self.bill;
-        writeln!(
-            f,
-            "{} messages a day, {} a month; {} at the prices of {} of {}, in USD\n",
-            grouped(self.messages_per_day),
-            grouped(self.messages_per_month),
-            if self.architecture == Architecture::Arm64 { "arm64" } else { "x86_64" },
-            self.region,
-            self.prices_of,
-        )?;
-        let columns = ["", "", "idle, a month", "for a million", "this month"];
-        writeln!(f, "{:<12} {:<30} {:>14} {:>14} {:>12}", columns[0], columns[1], columns[2], columns[3], columns[4])?;
-        let mut service = "";
-        for line in lines {
-            let name = if line.service == service { "" } else { line.service };
-            service = line.service;
-            let usd = [line.idle_usd, line.per_million_usd, line.month_usd].map(money);
-            writeln!(f, "{name:<12} {:<30} {:>14} {:>14} {:>12}", line.item, usd[0], usd[1], usd[2])?;
-        }
-        let usd = [*idle_usd, *per_million_usd, *month_usd].map(money);
-        writeln!(f, "{:<43} {:>14} {:>14} {:>12}", "sum", usd[0], usd[1], usd[2])?;
-
-        writeln!(
-            f,
-            "\nmost of it     {}",
-            self.services.iter().take(3).map(|(name, usd)| format!("{name} {usd:.2}")).collect::<Vec<_>>().join(", ")
-        )?;
-        writeln!(
-            f,
-            "batches        {inference:.1} messages for inference, {deliver:.1} for deliver; a million are {:.2} in batches of 1, \
-             {:.2} of 10",
-            self.per_million_in_batches_of_1_usd, self.per_million_in_batches_of_10_usd
-        )?;
-        for other in &self.others {
-            writeln!(f, "{:<38} {:>19} {:>27}", other.name, money(other.idle_usd), money(other.month_usd))?;
-        }
-        writeln!(f, "\nwhat would lower it{:>38} {:>14}", "idle, a month", "for a million")?;
-        for lever in &self.levers {
-            let kind = if lever.setting { "setting" } else { "change" };
-            writeln!(
-                f,
-                "{:>57} {:>14}   {kind}: {}",
-                money(-lever.idle_usd),
-                money(-lever.per_million_usd),
-                lever.what
-            )?;
-        }
-        for (name, sum) in [("with the settings", &self.with_settings), ("with all", &self.with_all)] {
-            writeln!(f, "{name:<42} {:>14} {:>14}", money(sum.idle_usd), money(sum.per_million_usd))?;
-        }
-        writeln!(f)?;
-        for goal in &self.goals {
-            let met = if goal.met { "met" } else { "NOT MET" };
-            writeln!(f, "{met:<8} {}: {}", goal.goal, goal.measured)?;
-            if let Some(why) = &goal.why {
-                writeln!(f, "         {why}")?;
-            }
-        }
-        for note in &self.notes {
-            write!(f, "\n{note}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Dollars to the cent, and what is less than that as such.
-fn money(usd: f64) -> String {
-    match usd.abs() {
-        0.0 => "-".to_owned(),
-        less if less < 0.005 => "< 0.01".to_owned(),
-        _ => format!("{usd:.2}"),
-    }
-}
-
-/// A whole number with commas.
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::Value;
 
     fn report(messages_per_day: f64) -> Report {
-        let cost = Cost { messages_per_day, llm_share: 0.0, architecture: Architecture::X86_64, counts: None };
+        let cost =
+            Cost { messages_per_day, llm_share: 0.0, architecture: Architecture::X86_64, counts: None, details: false };
         cost.report(&Counts::own().expect("a table"), &Prices::own().expect("a table")).expect("a report")
     }
 
@@ -500,18 +424,27 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
-        let (counts, prices) = (Counts::own().expect("a table"), Prices::own().expect("a table"));
-        for (messages_per_day, llm_share) in [(-1.0, 0.0), (f64::NAN, 0.0), (1.0, 1.5), (1.0, f64::NAN)] {
-            let cost = Cost { messages_per_day, llm_share, architecture: Architecture::Arm64, counts: None };
-            assert!(cost.report(&counts, &prices).is_err(), "{messages_per_day} {llm_share}");
-        }
-        assert!(Counts::parse("origin = 'nothing else'").is_err());
+    fn the_price_comes_first_and_the_goals_only_on_request() {
+        let report = report(1000.0);
+        let (month, idle) = (report.bill.month_usd, report.bill.idle_usd);
+        let text = report.to_string();
+        let first = format!("About {month:.2} USD a month at 1,000 messages a day; {idle:.2} USD when nobody talks.\n");
+        assert!(text.starts_with(&first), "{text}");
+        assert!(text.lines().count() < 35 && !text.contains("MET"), "{text}");
+        let details = Report { details: true, ..report }.to_string();
+        assert!(details.starts_with(&first) && details.contains("MET"), "{details}");
+        let idle = self::report(0.0).to_string();
+        assert!(idle.starts_with("About ") && idle.contains(" USD a month when nobody talks.\n"), "{idle}");
     }
 
     #[test]
-    fn numbers_are_written_to_be_read() {
-        assert_eq!([0.0, 999.4, 1000.0, 1_234_567.0].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0, 0.001, -0.26, 12.345].map(money), ["-", "< 0.01", "-0.26", "12.35"]);
+    fn nonsense_is_refused() {
+        let (counts, prices) = (Counts::own().expect("a table"), Prices::own().expect("a table"));
+        for (messages_per_day, llm_share) in [(-1.0, 0.0), (f64::NAN, 0.0), (1.0, 1.5), (1.0, f64::NAN)] {
+            let cost =
+                Cost { messages_per_day, llm_share, architecture: Architecture::Arm64, counts: None, details: false };
+            assert!(cost.report(&counts, &prices).is_err(), "{messages_per_day} {llm_share}");
+        }
+        assert!(Counts::parse("origin = 'nothing else'").is_err());
     }
 }

@@ -1,14 +1,19 @@
 //! `hoopoe dlq`: the dead-letter queues, where a message stands that could not be handled.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`redrive`] | gives dead letters another chance |
+
+mod redrive;
 
 use std::fmt;
 
 use anyhow::{Context, anyhow};
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName as Attribute};
 use clap::{Args, Subcommand, ValueEnum};
 use hoopoe_aws::cause;
-use hoopoe_message::{Conversation, Timestamp};
+use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::Stack;
@@ -23,12 +28,13 @@ Examples:
 const REDRIVE_EXAMPLES: &str = "\
 Examples:
   hoopoe dlq redrive outbound             after the platform works again
+  hoopoe dlq redrive outbound --unknown   also what the platform may have already: people may read it twice
   hoopoe dlq redrive --stack hoopoe
 ";
 
 /// Seconds a message that was received here stays hidden from others, should this command be ended before it puts the
 /// message back.
-const HIDDEN: i32 = 30;
+const HIDDEN: i32 = 60;
 
 /// Lists dead letters, or gives them another chance.
 #[derive(Args, Debug)]
@@ -48,11 +54,17 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
-    /// Move dead letters back to the queue they come from. A message that was handled before is not handled again.
+    /// Move dead letters back to the queue they come from, where they are handled again.
+    ///
+    /// A reply is tried as often as a new one, from the first part that the platform did not take. What was answered or
+    /// sent meanwhile is not said twice.
     #[command(after_help = REDRIVE_EXAMPLES)]
     Redrive {
         /// One of the two; both by default.
         queue: Option<Queue>,
+        /// Also send replies whose outcome is unknown. The platform may have them, and people may read them twice.
+        #[arg(long)]
+        unknown: bool,
     },
 }
 
@@ -98,12 +110,6 @@ struct Address {
     conversation: Conversation,
 }
 
-#[derive(Debug, Serialize)]
-struct Redriven {
-    queue: Queue,
-    moved: usize,
-}
-
 impl Dlq {
     /// Runs the subcommand.
     ///
@@ -122,16 +128,43 @@ impl Dlq {
                 }
                 print(&found, global.json, "no dead letters")
             }
-            Command::Redrive { queue } => {
+            Command::Redrive { queue, unknown } => {
                 let mut redriven = Vec::new();
                 for queue in Queue::chosen(queue) {
-                    let moved = DeadLetters::of(&client, &stack, queue)?.redrive().await?;
-                    redriven.push(Redriven { queue, moved });
+                    redriven.push(redrive::run(&client, &stack, queue, unknown).await?);
                 }
                 print(&redriven, global.json, "")
             }
         }
     }
+}
+
+/// Deletes the dead letters of a bot.
+///
+/// # Errors
+///
+/// When a queue does not answer.
+pub(crate) async fn forget(stack: &Stack, channel: Channel, bot: &BotId) -> anyhow::Result<()> {
+    let client = Client::new(stack.config());
+    for queue in Queue::chosen(None) {
+        let letters = DeadLetters::of(&client, stack, queue)?;
+        let mut others = Vec::new();
+        loop {
+            let batch = letters.receive(10).await?;
+            if batch.is_empty() {
+                break;
+            }
+            for message in batch {
+                if conversation(&message).is_some_and(|found| found.channel == channel && found.bot == *bot) {
+                    letters.delete(&message).await?;
+                } else {
+                    others.push(message);
+                }
+            }
+        }
+        letters.put_back(&others).await?;
+    }
+    Ok(())
 }
 
 /// A dead-letter queue and the queue it belongs to.
@@ -164,51 +197,6 @@ impl<'a> DeadLetters<'a> {
         Ok(found)
     }
 
-    /// Moves every message that is there now back to the source, each sent before it is deleted. Ctrl-C stops between
-    /// messages.
-    async fn redrive(&self) -> anyhow::Result<usize> {
-        let begun = Timestamp::now().as_millis();
-        let mut moved = 0;
-        let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
-        loop {
-            let batch = tokio::select! {
-                batch = self.receive(10) => batch?,
-                _ = &mut stop => return Ok(moved),
-            };
-            // One that came back while this went on has had its chance.
-            let (again, old): (Vec<_>, Vec<_>) = batch.into_iter().partition(|message| sent(message) > begun);
-            self.put_back(&again).await?;
-            if old.is_empty() {
-                return Ok(moved);
-            }
-            for message in old {
-                self.give_another_chance(&message).await?;
-                moved += 1;
-            }
-        }
-    }
-
-    async fn give_another_chance(&self, message: &Message) -> anyhow::Result<()> {
-        let body = message.body().context("SQS gave a message without a body")?;
-        let handle = message.receipt_handle().context("SQS gave a message without a receipt handle")?;
-        self.client
-            .send_message()
-            .queue_url(self.source)
-            .message_body(body)
-            .set_message_group_id(group(message))
-            .send()
-            .await
-            .map_err(|error| anyhow!("a message could not be queued again: {}", cause(&error)))?;
-        self.client
-            .delete_message()
-            .queue_url(self.url)
-            .receipt_handle(handle)
-            .send()
-            .await
-            .map_err(|error| anyhow!("a message that was queued again is still a dead letter: {}", cause(&error)))?;
-        Ok(())
-    }
-
     async fn receive(&self, most: usize) -> anyhow::Result<Vec<Message>> {
         let received = self
             .client
@@ -225,6 +213,13 @@ impl<'a> DeadLetters<'a> {
             .await
             .map_err(|error| anyhow!("the dead letters cannot be read: {}", cause(&error)))?;
         Ok(received.messages.unwrap_or_default())
+    }
+
+    async fn delete(&self, message: &Message) -> anyhow::Result<()> {
+        let handle = message.receipt_handle().context("SQS gave a message without a receipt handle")?;
+        let deleted = self.client.delete_message().queue_url(self.url).receipt_handle(handle).send().await;
+        deleted.map_err(|error| anyhow!("a dead letter could not be deleted: {}", cause(&error)))?;
+        Ok(())
     }
 
     async fn put_back(&self, messages: &[Message]) -> anyhow::Result<()> {
@@ -255,30 +250,21 @@ impl DeadLetter {
         Self {
             queue,
             id: message.message_id().unwrap_or("").to_owned(),
-            sent: DateTime::from_millis(i64::try_from(sent(message)).unwrap_or(0))
-                .fmt(DateTimeFormat::DateTime)
-                .unwrap_or_default(),
-            conversation: conversation(message),
+            sent: output::time(sent(message)),
+            conversation: conversation(message).map(|conversation| conversation.to_string()),
             reason: reason.map(ToOwned::to_owned),
         }
     }
 }
 
-/// Milliseconds since the epoch.
-fn sent(message: &Message) -> u64 {
+fn sent(message: &Message) -> Timestamp {
     let sent = message.attributes().and_then(|all| all.get(&Attribute::SentTimestamp));
-    sent.and_then(|millis| millis.parse().ok()).unwrap_or(0)
+    Timestamp::from_millis(sent.and_then(|millis| millis.parse().ok()).unwrap_or(0))
 }
 
-fn conversation(message: &Message) -> Option<String> {
+fn conversation(message: &Message) -> Option<Conversation> {
     let address: Address = serde_json::from_str(message.body()?).ok()?;
-    Some(address.conversation.to_string())
-}
-
-/// The message group it had, or would get: it only keeps one conversation from delaying the others.
-fn group(message: &Message) -> Option<String> {
-    let had = message.attributes().and_then(|all| all.get(&Attribute::MessageGroupId)).cloned();
-    had.or_else(|| conversation(message).filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic())))
+    Some(address.conversation)
 }
 
 fn print<T: Serialize + fmt::Display>(rows: &[T], json: bool, nothing: &str) -> anyhow::Result<()> {
@@ -308,12 +294,6 @@ impl fmt::Display for DeadLetter {
     }
 }
 
-impl fmt::Display for Redriven {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<8} {} moved back", self.queue, self.moved)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,7 +317,7 @@ mod tests {
     #[test]
     fn a_row_says_where_and_why_and_never_what() {
         let row = DeadLetter::of(Queue::Outbound, &message(BODY, Some("blocked by the user"))).to_string();
-        assert_eq!(row, "2023-11-14T22:13:20Z outbound 9f telegram/main/42: blocked by the user");
+        assert_eq!(row, "2023-11-14T22:13:20.000Z outbound 9f telegram/main/42: blocked by the user");
     }
 
     #[test]
@@ -345,14 +325,5 @@ mod tests {
         let row = DeadLetter::of(Queue::Inbound, &message("{\"v\":1 my secret words", None)).to_string();
         assert!(row.contains("unreadable: too many attempts"), "{row}");
         assert!(!row.contains("secret"), "{row}");
-    }
-
-    #[test]
-    fn a_message_keeps_its_group_or_gets_that_of_its_conversation() {
-        assert_eq!(group(&message(BODY, None)).as_deref(), Some("telegram/main/42"));
-        assert_eq!(group(&message(&BODY.replace("42", "四二"), None)), None);
-        let mut grouped = message(BODY, None);
-        grouped.attributes.get_or_insert_default().insert(Attribute::MessageGroupId, "g".into());
-        assert_eq!(group(&grouped).as_deref(), Some("g"));
     }
 }

@@ -10,17 +10,18 @@ use std::num::NonZeroU32;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use hoopoe_channels::{Settings, StoredKeys, with_platform};
-use hoopoe_keyring::{KeyName, Move, Purpose, Quota, State};
-use hoopoe_message::{BotId, Channel};
+use hoopoe_keyring::{History, KeyName, KeyringError, Move, Purpose, Quota, State};
+use hoopoe_message::{BotId, Channel, Timestamp};
 use hoopoe_rotation::platforms::Tested;
 use hoopoe_rotation::rotation::{Ledger, Tables, in_force, promote};
 use hoopoe_rotation::{HttpPlatforms, Platforms, http, is_automatic, rotate, sweep};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use crate::confirm::Confirm;
 use crate::progress::Step;
 use crate::stack::Stack;
-use crate::{Global, output, settings};
+use crate::{Global, bots, output, settings};
 
 pub(crate) use open::{operator, tables};
 
@@ -103,6 +104,8 @@ pub(crate) struct Versioned {
     /// The version's number in `hoopoe keys list`.
     #[arg(long)]
     version: u64,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 /// Which quota.
@@ -166,6 +169,7 @@ impl Named {
             P => settings::read::<P>(None)?.keys(),
             webchat => bail!("the web chat's signing key is made here: `hoopoe keys rotate webchat --bot {bot}`")
         );
+        bots::require(&tables(stack).await?.vault, *channel, bot).await?;
         let stored = store(stack, self, &keys, Stored::Pending).await?;
         if stored.is_empty() {
             bail!("nothing was stored: the settings are those in force");
@@ -220,6 +224,7 @@ impl Rotate {
     async fn run(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
         let Named { channel, bot } = &self.named;
         let tables = tables(stack).await?;
+        bots::require(&tables.vault, *channel, bot).await?;
         let platforms = HttpPlatforms::new(http::client()?);
         let mut rotated = Vec::new();
         // What sends first, as with `store`.
@@ -271,10 +276,12 @@ impl Rotate {
             Ok(Tested::NotTestable) => "only the platform's next request can tell whether it is right",
             Err(_) if self.untested => "untested",
             Err(error) => {
+                let KeyName { channel, bot, purpose } = key;
                 return Err(error).with_context(|| {
                     format!(
-                        "version {version} of {key} stays pending (--untested puts it in force all the same, \
-                         `hoopoe keys destroy` gives it up)"
+                        "version {version} of {key} stays pending; `hoopoe keys rotate {channel} --bot {bot} --untested` \
+                         puts it in force all the same, and \
+                         `hoopoe keys destroy {channel} --bot {bot} --purpose {purpose} --version {version}` gives it up"
                     )
                 });
             }
@@ -286,9 +293,24 @@ impl Rotate {
 }
 
 impl Versioned {
+    /// Makes the move once it is confirmed, and returns the key's versions after it. `what` says what it does.
+    async fn step(&self, tables: &Tables, key: &KeyName, step: Move, what: &str) -> anyhow::Result<History> {
+        bots::require(&tables.vault, key.channel, &key.bot).await?;
+        let history = tables.vault.history(key).await?;
+        // Asked about is only what can be done.
+        let planned = history.plan(step, Timestamp::now());
+        let changes = planned.map_err(|fault| KeyringError::Move { key: key.clone(), fault })?;
+        let stops = history.current().is_some() && history.after(&changes).current().is_none();
+        let stops = if stops { " No other version is live: the bot stands still after that." } else { "" };
+        let what = format_args!("This {what} version {} of {key}.{stops}", self.version);
+        self.confirm.ask(what, &format!("{}/{}", key.channel, key.bot))?;
+        Ok(tables.vault.step(key, step).await?)
+    }
+
     async fn revoke(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
         let key = self.named.key(self.purpose);
-        let history = tables(stack).await?.vault.step(&key, Move::Revoke(self.version)).await?;
+        let tables = tables(stack).await?;
+        let history = self.step(&tables, &key, Move::Revoke(self.version), "ends").await?;
         if global.json {
             let current = history.current().map(|current| current.number);
             return output::json(
@@ -310,7 +332,8 @@ impl Versioned {
 
     async fn destroy(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
         let key = self.named.key(self.purpose);
-        tables(stack).await?.vault.step(&key, Move::Destroy(self.version)).await?;
+        let tables = tables(stack).await?;
+        self.step(&tables, &key, Move::Destroy(self.version), "deletes for good").await?;
         if global.json {
             return output::json(&json!({"destroyed": {"key": key.to_string(), "version": self.version}}));
         }
@@ -344,8 +367,9 @@ impl QuotaCommand {
         let chosen = self.per_second.map(|per_second| Quota { per_second, per_day: self.per_day });
         let quota = self.tier.or(chosen).context("either a tier or calls a second have to be given")?;
         let tables = tables(stack).await?;
+        bots::require(&tables.vault, key.channel, &key.bot).await?;
         if tables.vault.history(&key).await?.current().is_none() {
-            bail!("there is no bot \"{}\" on {}; `hoopoe channel list` lists them", key.bot, key.channel);
+            bail!("the bot \"{}\" on {} has no key to send with, so there is nothing to limit", key.bot, key.channel);
         }
         tables.vault.set_quota(&key, quota).await?;
         if global.json {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use aws_sdk_cloudwatchlogs::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 use clap::Args;
 use hoopoe_aws::cause;
@@ -177,11 +176,11 @@ async fn fetch(stack: &Stack, name: &str, from: u64, pattern: Option<&str>) -> a
 
 impl Entry {
     fn of(function: &str, event: &FilteredLogEvent) -> Self {
-        let time = DateTime::from_millis(event.timestamp.unwrap_or(0));
-        Self::read(function, time, event.message().unwrap_or("").trim_end())
+        let at = Timestamp::from_millis(u64::try_from(event.timestamp.unwrap_or(0)).unwrap_or(0));
+        Self::read(function, at, event.message().unwrap_or("").trim_end())
     }
 
-    fn read(function: &str, time: DateTime, text: &str) -> Self {
+    fn read(function: &str, at: Timestamp, text: &str) -> Self {
         let mut fields = match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => fields,
             _ => Map::new(),
@@ -199,14 +198,7 @@ impl Entry {
             None if fields.is_empty() => text.to_owned(),
             None => "".to_owned(),
         };
-        Self {
-            time: time.fmt(DateTimeFormat::DateTime).unwrap_or_default(),
-            function: function.to_owned(),
-            level,
-            message,
-            fields,
-            origin,
-        }
+        Self { time: output::time(at), function: function.to_owned(), level, message, fields, origin }
     }
 
     fn is_error(&self) -> bool {
@@ -270,21 +262,24 @@ mod tests {
     use super::*;
 
     fn entry(text: &str) -> Entry {
-        Entry::read("inference", DateTime::from_millis(1_700_000_000_000), text)
+        Entry::read("inference", Timestamp::from_millis(1_700_000_000_000), text)
     }
 
     #[test]
     fn a_structured_line_is_shown_flat() {
         let line = entry(r#"{"level":"WARN","message":"moved","record":"1f","reason":"poison"}"#);
         assert_eq!(line.origin, Origin::Function);
-        assert_eq!(line.to_string(), "2023-11-14T22:13:20Z inference WARN  moved reason=poison record=1f");
+        assert_eq!(line.to_string(), "2023-11-14T22:13:20.000Z inference WARN  moved reason=poison record=1f");
     }
 
     #[test]
     fn any_other_line_is_shown_as_it_is() {
         let line = entry("thread 'main' panicked at src/main.rs:1");
         assert_eq!(line.origin, Origin::Function);
-        assert_eq!(line.to_string(), "2023-11-14T22:13:20Z inference       thread 'main' panicked at src/main.rs:1");
+        assert_eq!(
+            line.to_string(),
+            "2023-11-14T22:13:20.000Z inference       thread 'main' panicked at src/main.rs:1"
+        );
     }
 
     #[test]

@@ -17,6 +17,9 @@
 //! | module | what the commands share |
 //! |---|---|
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`aws`] | the AWS account of `--stack`, and what is wrong with it |
+//! | [`bots`] | whether a bot is there |
+//! | [`confirm`] | asking before what cannot be undone |
 //! | [`project`] | the project's folder, and paths in it |
 //! | [`settings`] | a bot's settings, from standard input |
 //! | [`python`] | Python environments from pinned, hashed requirements |
@@ -25,8 +28,11 @@
 //!
 //! Every command works on the local stack unless `--stack` names a deployed one.
 
+mod aws;
+mod bots;
 mod channel;
 mod chat;
+mod confirm;
 mod cost;
 mod dlq;
 mod keys;
@@ -35,6 +41,8 @@ mod local;
 mod logs;
 mod model;
 mod output;
+#[cfg(test)]
+mod printed;
 mod progress;
 mod project;
 mod python;
@@ -47,7 +55,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// One bot on every chat platform, with no server to look after.
 #[derive(Parser)]
-#[command(name = "hoopoe", version, about, propagate_version = true)]
+#[command(name = "hoopoe", version, about, propagate_version = true, max_term_width = 120)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -119,7 +127,16 @@ async fn main() -> std::process::ExitCode {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hoopoe: {error:#}");
+            let said = format!("{error:#}");
+            eprintln!("hoopoe: {said}");
+            if let Some(stack) = &global.stack
+                && said.contains("`hoopoe ")
+                && !said.contains("--stack")
+            {
+                eprintln!(
+                    "hoopoe: add --stack {stack} to the commands named here, as without it they work on the local stack"
+                );
+            }
             // What is not there was looked for in the wrong folder.
             if needs_project
                 && let Err(outside) = project::root()
@@ -141,6 +158,23 @@ mod tests {
     #[test]
     fn every_command_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Lines that a narrow terminal would break within a word. Examples are lines of their own, and wrapped as well.
+    #[test]
+    fn help_fits_a_narrow_terminal() {
+        fn longest(command: &mut clap::Command, found: &mut Vec<String>) {
+            let help = command.render_long_help().to_string();
+            // Its first line, which clap leaves whole.
+            let too_long = |line: &&str| line.chars().count() > 60 && !line.starts_with("Usage:");
+            found.extend(help.lines().filter(too_long).map(|line| format!("{}: {line}", command.get_name())));
+            command.get_subcommands_mut().for_each(|sub| longest(sub, found));
+        }
+        let mut command = Cli::command().term_width(60);
+        command.build();
+        let mut found = Vec::new();
+        longest(&mut command, &mut found);
+        assert!(found.is_empty(), "{}", found.join("\n"));
     }
 
     #[test]

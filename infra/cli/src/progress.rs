@@ -29,8 +29,8 @@ impl Step {
         Self { label, start: Instant::now(), spinner }
     }
 
-    /// Says how far it is, where that is a spinner.
-    pub(crate) fn update(&self, doing: impl Display) {
+    /// Says how far it is, where somebody watches.
+    pub(crate) fn doing(&self, doing: impl Display) {
         self.spinner.set_message(doing.to_string());
     }
 

@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use hoopoe_channels::counterpart::{Counterpart, Shown};
 use hoopoe_channels::settings::Settings;
@@ -24,11 +25,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::progress::Step;
 use crate::stack::Stack;
-use crate::{Global, channel, keys, output};
+use crate::{Global, channel, dlq, keys, output};
 
 /// How long the reply may take; the emulator looks into its queues about once a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a test that was stopped waits for the reply on its way: without its bot, it would be a dead letter.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// The largest request that the stand-in reads.
 const MAX_REQUEST: usize = 1024 * 1024;
@@ -37,7 +40,8 @@ const MAX_REQUEST: usize = 1024 * 1024;
 ///
 /// An invented bot is connected for the time of the test, with a stand-in for the platform's API on this machine. What
 /// the platform would post is signed as it signs, goes to the bot's webhook, through the queues and functions, and the
-/// reply is caught by the stand-in. No account on the platform is needed and nothing leaves this machine.
+/// reply is caught by the stand-in. No account on the platform is needed and nothing leaves this machine. However it ends,
+/// also by Ctrl-C, the bot is removed again.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  hoopoe channel selftest slack\n  hoopoe channel selftest wecom --text 忘记密码怎么办\n  \
@@ -70,7 +74,7 @@ impl Selftest {
                 channel,
                 P => self.test::<P>(stack).await.with_context(|| format!("the self-test of {channel} failed"))?,
                 webchat => {
-                    ensure!(self.channel == "all", "the web chat has no platform behind it; `hoopoe ask` tests it");
+                    ensure!(self.channel == "all", "the web chat has no platform behind it; `hoopoe ask hello` tests it");
                     continue;
                 }
             );
@@ -100,43 +104,79 @@ impl Selftest {
         getrandom::fill(&mut random).context("the system has no random numbers")?;
         let bot: BotId = format!("selftest-{}", hex::encode(random)).parse()?;
         let tables = keys::tables(stack).await?;
-        connect::<P>(&tables.vault, &bot, &api_base).await?;
-        let tested = self.exchange::<P>(stack, &bot, &api_base, &received).await;
-        channel::remove(&tables, P::CHANNEL, &bot).await?;
-        let reply = tested?;
-        step.done("answered");
-        Ok(reply)
+        let posted = AtomicBool::new(false);
+        let tested = tokio::select! {
+            tested = async {
+                connect::<P>(&tables.vault, &bot, &api_base).await?;
+                self.post::<P>(stack, &bot, &api_base, &posted).await?;
+                reply(&received, PATIENCE).await
+            } => tested,
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("stopped by Ctrl-C")),
+        };
+        let late = if tested.is_err() && posted.load(Ordering::Relaxed) {
+            step.doing("waiting for the reply on its way; Ctrl-C again leaves it behind");
+            tokio::select! {
+                late = reply(&received, GRACE) => late.is_err(),
+                _ = tokio::signal::ctrl_c() => true,
+            }
+        } else {
+            false
+        };
+        let removed = channel::remove(&tables, P::CHANNEL, &bot).await;
+        let removed = removed.with_context(|| {
+            format!("`hoopoe channel remove {} --bot {bot} --yes` removes the bot of this test", P::CHANNEL)
+        });
+        match tested {
+            Ok(reply) => {
+                removed?;
+                step.done("answered");
+                Ok(reply)
+            }
+            Err(error) => {
+                removed.and(dlq::forget(stack, P::CHANNEL, &bot).await)?;
+                let left = if late { ", and a reply that still comes is a dead letter" } else { "" };
+                Err(anyhow!("{error:#}. The bot {bot} of this test was removed{left}"))
+            }
+        }
     }
 
-    async fn exchange<P: Counterpart>(
+    async fn post<P: Counterpart>(
         &self,
         stack: &Stack,
         bot: &BotId,
         api_base: &str,
-        received: &Received,
-    ) -> anyhow::Result<Reply> {
-        let posted = P::says(4711, 1, &self.text, api_base, Timestamp::now());
+        posted: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        let request = P::says(4711, 1, &self.text, api_base, Timestamp::now());
         let url = stack.webhook(P::CHANNEL.as_str(), bot.as_str())?;
-        let query = posted.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        let (head, body) = posted.into_parts();
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let (head, body) = request.into_parts();
         let request = client()?.request(head.method, format!("{url}{query}")).headers(head.headers).body(body);
+        // From here on it may be in the queue.
+        posted.store(true, Ordering::Relaxed);
         let answer = request.send().await.context("the webhook cannot be reached")?;
         let status = answer.status();
         if !status.is_success() {
+            posted.store(false, Ordering::Relaxed);
             bail!("the webhook answered {status}: {}", answer.text().await.unwrap_or_default());
         }
-        let began = Instant::now();
-        loop {
-            if let Some(reply) = received.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-                return Ok(reply);
-            }
-            ensure!(
-                began.elapsed() < PATIENCE,
-                "no reply came within {} s; `hoopoe logs` and `hoopoe dlq list` say why",
-                PATIENCE.as_secs()
-            );
-            sleep(LOOK).await;
+        Ok(())
+    }
+}
+
+/// Waits for what the stand-in receives.
+async fn reply(received: &Received, patience: Duration) -> anyhow::Result<Reply> {
+    let began = Instant::now();
+    loop {
+        if let Some(reply) = received.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(reply);
         }
+        ensure!(
+            began.elapsed() < patience,
+            "no reply came within {} s; `hoopoe logs` and `hoopoe dlq list` say why",
+            patience.as_secs()
+        );
+        sleep(LOOK).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hoopoe_channels::{Platform, Settings};
 use zeroize::Zeroizing;
 
@@ -24,6 +24,13 @@ pub(crate) fn read<P: Platform>(api_base: Option<&str>) -> anyhow::Result<P::Set
     }
     let mut json = Zeroizing::new(String::new());
     input.by_ref().take(MAX_SETTINGS).read_to_string(&mut json).context("the settings cannot be read")?;
+    if is_nothing(&json) {
+        bail!(
+            "nothing was stored: standard input has no settings. Those of {channel} are one JSON object, {}; a file is read \
+             with `< {channel}.json`",
+            P::Settings::FIELDS
+        );
+    }
     if let Some(base) = api_base {
         let mut fields: BTreeMap<String, serde_json::Value> = serde_json::from_str(&json)
             .ok()
@@ -32,4 +39,23 @@ pub(crate) fn read<P: Platform>(api_base: Option<&str>) -> anyhow::Result<P::Set
         *json = serde_json::to_string(&fields)?;
     }
     P::Settings::parse(&json).with_context(|| format!("nothing was stored: the settings of {channel} are not accepted"))
+}
+
+/// Nothing, or an object without a field.
+fn is_nothing(json: &str) -> bool {
+    json.chars().all(|character| character.is_whitespace() || "{}".contains(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_object_is_nothing_too() {
+        for (json, nothing) in
+            [("", true), (" \n", true), ("{}", true), ("{\n}\n", true), (r#"{"a": 1}"#, false), ("x", false)]
+        {
+            assert_eq!(is_nothing(json), nothing, "{json:?}");
+        }
+    }
 }

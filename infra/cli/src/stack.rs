@@ -10,10 +10,9 @@ use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::types::Stack as Description;
-use hoopoe_aws::cause;
 use serde::{Deserialize, Serialize};
 
-use crate::Global;
+use crate::{Global, aws};
 
 /// The name of the local stack, and its region.
 pub(crate) const LOCAL_NAME: &str = "hoopoe";
@@ -91,19 +90,14 @@ impl Stack {
     pub(crate) async fn find(global: &Global) -> anyhow::Result<Self> {
         match &global.stack {
             Some(name) => {
-                let mut loader =
-                    aws_config::defaults(BehaviorVersion::latest()).http_client(hoopoe_aws::client::http_client(None));
-                if let Some(profile) = &global.profile {
-                    loader = loader.profile_name(profile);
-                }
-                if let Some(region) = &global.region {
-                    loader = loader.region(Region::new(region.clone()));
-                }
-                let config = loader.load().await;
-                if config.region().is_none() {
-                    bail!("no region is set: pass --region, or set it in the AWS profile");
-                }
-                Self::describe(config, name, None).await?.with_context(|| format!("there is no stack {name}"))
+                let config = aws::config(global.profile.as_deref(), global.region.as_deref()).await?;
+                let region = config.region().map(ToString::to_string).unwrap_or_default();
+                Self::describe(config, name, None).await?.with_context(|| {
+                    format!(
+                        "there is no stack {name} in {region}: `sam deploy` makes it, --region looks elsewhere, and \
+                         --profile in another account"
+                    )
+                })
             }
             None => {
                 let local = LocalStack::read(&global.state)?;
@@ -152,7 +146,7 @@ impl Stack {
             {
                 None
             }
-            Err(error) => bail!("the stack {name} cannot be read: {}", cause(&error)),
+            Err(error) => bail!("the stack {name} cannot be read: {}", aws::explain(&error)),
         };
         Ok(description.map(|description| Self {
             name: name.to_owned(),

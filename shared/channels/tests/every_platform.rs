@@ -354,6 +354,7 @@ fn reply<P: Counterpart>(text: &str, suggestions: &[&str]) -> Reply {
         created_at: NOW,
         text: text.to_owned(),
         suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
+        decision: None,
     }
 }
 

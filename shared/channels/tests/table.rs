@@ -56,6 +56,7 @@ fn row<P: Counterpart>() -> String {
         created_at: NOW,
         text,
         suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
+        decision: None,
     };
     let shown = |reply: &Reply| {
         let token = P::token_request(&send).map(|request| {

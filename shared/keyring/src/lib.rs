@@ -130,7 +130,10 @@ pub enum KeyringError {
     )]
     Missing(KeyName),
     /// The secret is there, but not of the shape this version reads.
-    #[error("the key {0} is of an unknown shape: add it again with `hoopoe channel add {channel}`", channel = .0.channel)]
+    #[error(
+        "the key {0} is of an unknown shape: add it again with `hoopoe channel add {channel} --bot {bot}`",
+        channel = .0.channel, bot = .0.bot
+    )]
     Shape(KeyName),
     /// An access token came back from KMS as something else.
     #[error("the access token of {channel} in the Tokens table is none")]
@@ -150,7 +153,7 @@ pub enum KeyringError {
     #[error("{0} failed: the answer is not what KMS documents")]
     Empty(&'static str),
     /// The key's life does not allow this.
-    #[error("{key}: {fault}")]
+    #[error("{key}: {fault}{advice}", advice = advice(.key, .fault))]
     Move {
         /// The key.
         key: KeyName,
@@ -169,6 +172,26 @@ impl KeyringError {
         R: fmt::Debug,
     {
         Self::Call { operation, cause: hoopoe_aws::cause(error) }
+    }
+}
+
+/// What to do about a move that is not possible, as a command that can be run as it stands.
+fn advice(key: &KeyName, fault: &IllegalMove) -> String {
+    let KeyName { channel, bot, purpose } = key;
+    match fault {
+        IllegalMove::Pending(version) => format!(
+            "; `hoopoe keys rotate {channel} --bot {bot}` puts it in force, \
+             `hoopoe keys destroy {channel} --bot {bot} --purpose {purpose} --version {version}` gives it up"
+        ),
+        IllegalMove::NothingPending => format!("; `hoopoe keys add {channel} --bot {bot}` stores one"),
+        IllegalMove::NoSuchVersion(_) => {
+            format!("; `hoopoe keys list {channel} --bot {bot} --all` shows those there are")
+        }
+        IllegalMove::State { number, state: State::Current } => format!(
+            "; `hoopoe keys revoke {channel} --bot {bot} --purpose {purpose} --version {number}` comes first, and stops the \
+             bot if no other version is live"
+        ),
+        IllegalMove::State { .. } | IllegalMove::NothingWatched | IllegalMove::NoKey => String::new(),
     }
 }
 
@@ -191,4 +214,23 @@ fn number(value: u64) -> AttributeValue {
 /// An attribute that is a number.
 fn read_number(item: &HashMap<String, AttributeValue>, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_illegal_move_names_the_whole_command_that_helps() {
+        let key = KeyName { channel: Channel::Slack, bot: "shop".parse().expect("a name"), purpose: Purpose::Send };
+        let says = |fault| KeyringError::Move { key: key.clone(), fault }.to_string();
+        let pending = says(IllegalMove::Pending(2));
+        assert!(pending.contains("`hoopoe keys rotate slack --bot shop`"), "{pending}");
+        assert!(pending.contains("`hoopoe keys destroy slack --bot shop --purpose send --version 2`"), "{pending}");
+        assert!(says(IllegalMove::NothingPending).contains("`hoopoe keys add slack --bot shop`"));
+        assert!(says(IllegalMove::NoSuchVersion(7)).contains("`hoopoe keys list slack --bot shop --all`"));
+        let current = says(IllegalMove::State { number: 1, state: State::Current });
+        assert!(current.contains("`hoopoe keys revoke slack --bot shop --purpose send --version 1` comes first"));
+        assert_eq!(says(IllegalMove::NothingWatched), "slack/shop/send: no rotation is on");
+    }
 }

@@ -40,12 +40,14 @@ pub enum Decision<'k> {
 }
 
 /// An intent that is offered; its title, sent as a message, is answered with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Suggestion<'k> {
     /// The intent's id.
     pub intent: &'k str,
     /// The intent's title.
     pub title: &'k str,
+    /// How probable it is that the intent is the right one.
+    pub probability: f32,
 }
 
 impl Knowledge {
@@ -148,12 +150,13 @@ impl Knowledge {
         match (self.index.thresholds.outcome(&ranking), ranking.nearest()) {
             (Outcome::Answer, [first, ..]) => self.answer(first.intent, language, today, first.probability),
             (Outcome::Suggest, nearest) => {
-                let intents = nearest.iter().map(|ranked| &self.index.intents[ranked.intent]);
+                let intents = nearest.iter().map(|ranked| (ranked, &self.index.intents[ranked.intent]));
                 let offered: Vec<Suggestion<'_>> = intents
-                    .filter(|intent| intent.offered)
-                    .map(|intent| Suggestion {
+                    .filter(|(_, intent)| intent.offered)
+                    .map(|(ranked, intent)| Suggestion {
                         intent: &intent.id,
                         title: self.translation(&intent.titles, language),
+                        probability: ranked.probability,
                     })
                     .collect();
                 if offered.is_empty() { Decision::Fallback } else { Decision::Suggest { intents: offered } }
@@ -308,8 +311,9 @@ pub(crate) mod tests {
         let between = [0.5, 0.0, 0.5, 0.0, 0.0, 0.0];
         match knowledge.decide(&between, "something", language("en"), date("2026-06-01")) {
             Decision::Suggest { intents } => {
-                assert_eq!(intents[0], Suggestion { intent: "intent_0", title: "Title 0" });
-                assert_eq!(intents[1], Suggestion { intent: "intent_2", title: "Title 2" });
+                let named: Vec<_> = intents.iter().map(|suggestion| (suggestion.intent, suggestion.title)).collect();
+                assert_eq!(named[..2], [("intent_0", "Title 0"), ("intent_2", "Title 2")]);
+                assert!(intents[0].probability >= intents[1].probability && intents[1].probability > 0.0);
             }
             other => panic!("{other:?}"),
         }

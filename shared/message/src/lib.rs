@@ -6,7 +6,7 @@
 //! | [`channel`] | [`Channel`]: the platforms, and [`BotId`]: which bot of an operator |
 //! | [`conversation`] | [`Conversation`]: the key under which sessions, claims and order are kept |
 //! | [`inbound`] | [`InboundMessage`]: one verified, claimed and numbered message on its way to inference |
-//! | [`reply`] | [`Reply`]: one answer on its way to a platform |
+//! | [`reply`] | [`Reply`]: one answer on its way to a platform; [`Decision`]: how the bot came to it |
 //! | [`command`] | [`Command`]: `/start`, `/help`, `/new`, `/lang` |
 //! | [`language`] | [`Language`]: a two- or three-letter language code |
 //! | [`time`] | [`Timestamp`]: milliseconds since the Unix epoch |
@@ -28,5 +28,5 @@ pub use command::Command;
 pub use conversation::Conversation;
 pub use inbound::{ChannelEvent, Content, InboundMessage, MessageId};
 pub use language::Language;
-pub use reply::Reply;
+pub use reply::{Decision, Reply};
 pub use time::Timestamp;

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Conversation, MessageId, Timestamp};
+use crate::{Conversation, Language, MessageId, Timestamp};
 
 /// The answer to one inbound message, on its way to the platform.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// The id of the message it answers: one message, one reply.
     pub id: MessageId,
@@ -28,6 +28,36 @@ pub struct Reply {
     pub text: String,
     /// Quick replies: short texts, each a message the person may send next.
     pub suggestions: Vec<String>,
+    /// How the bot came to it. `None` for commands and events, and for a reply that is queued again from its session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// How the bot came to a reply: for the operator, never shown to people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Decision {
+    /// It is the answer of an intent.
+    Answer {
+        /// The intent's id.
+        intent: String,
+        /// How probable it is that the intent is the right one, 0 to 1.
+        probability: f32,
+    },
+    /// It offers intents to choose from.
+    Suggest {
+        /// The id of the most probable one.
+        intent: String,
+        /// How probable that one is, 0 to 1.
+        probability: f32,
+    },
+    /// It says that the bot does not know.
+    Fallback,
+    /// It answers `/lang` with a language that the bot does not have.
+    UnknownLanguage {
+        /// Those it has.
+        languages: Vec<Language>,
+    },
 }
 
 /// Leaves the words out: what the bot says tells what was asked.

@@ -85,7 +85,7 @@ impl DecodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BotId, Channel, Content, Conversation, InboundMessage, MessageId, Timestamp};
+    use crate::{BotId, Channel, Content, Conversation, Decision, InboundMessage, MessageId, Reply, Timestamp};
 
     fn message(text: &str) -> InboundMessage {
         InboundMessage {
@@ -116,6 +116,29 @@ mod tests {
         message.language = Some("zh".parse().expect("a language"));
         assert!(encode(&message).contains(r#""v":1"#));
         assert_eq!(decode::<InboundMessage>(&encode(&message)).expect("our own"), message);
+    }
+
+    #[test]
+    fn a_reply_is_read_with_and_without_how_the_bot_came_to_it() {
+        let of_message = message("x");
+        let decided = |decision| Reply {
+            id: of_message.id.clone(),
+            conversation: of_message.conversation.clone(),
+            address: String::new(),
+            number: 3,
+            after: Some(2),
+            received_at: of_message.received_at,
+            created_at: of_message.received_at,
+            text: "hello".into(),
+            suggestions: vec![],
+            decision,
+        };
+        let reply = decided(Some(Decision::Answer { intent: "track_parcel".into(), probability: 0.97 }));
+        assert_eq!(decode::<Reply>(&encode(&reply)).expect("our own"), reply);
+        // As an older version of the functions queues it.
+        let body = encode(&decided(None));
+        assert!(!body.contains("decision"), "{body}");
+        assert_eq!(decode::<Reply>(&body).expect("an older one"), decided(None));
     }
 
     #[test]

@@ -5,11 +5,15 @@
 //!
 //! - `state`: `sending`, `waiting` (refused, or not begun for want of a turn, and tried again), `sent` or `dead`;
 //! - `number`, `attempt` (from 1; 0 where none was made yet), `part` (the next part of a long reply);
-//! - `until`, for `sending`: when the function that sends must have ended.
+//! - `until`, for `sending`: when the function that sends must have ended;
+//! - `in_doubt`, if it is so: the platform may have the next part already.
 //!
 //! A reply is begun by a conditional update before anything is sent, and settled by another after. A record that says
 //! `sending` after its `until` is a send of unknown outcome: it is repeated only on platforms that drop a repeated
 //! send themselves.
+//!
+//! A reply that is `dead` stands in the dead-letter queue. The operator's command gives it a new life there
+//! ([`Sends::revive`]) before it queues the reply again: without that, the record would let nobody send it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -68,6 +72,8 @@ pub struct Attempt {
     pub attempt: u32,
     /// How many parts of the reply were sent before.
     pub part: usize,
+    /// Whether the platform may have the next part already: a send of it had no known outcome.
+    pub in_doubt: bool,
     /// Whether a reply of the conversation was settled before.
     settled_before: bool,
     /// Replies to forget when this one is settled, because there are too many.
@@ -79,6 +85,7 @@ impl Attempt {
         Self {
             attempt: record.attempt,
             part: record.part,
+            in_doubt: record.in_doubt,
             settled_before: item.contains_key("last"),
             old: old_replies(item),
         }
@@ -92,6 +99,19 @@ pub enum Settled {
     Sent,
     /// It stands in the dead-letter queue.
     Dead,
+}
+
+/// What a redrive may do with a reply in the dead-letter queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revival {
+    /// It may be queued again: nothing keeps it from being sent.
+    Ready,
+    /// It was sent meanwhile and must not be queued again.
+    Sent,
+    /// A function is sending it at this moment.
+    UnderWay,
+    /// The platform may have it.
+    InDoubt,
 }
 
 impl Sends {
@@ -110,7 +130,7 @@ impl Sends {
     /// When DynamoDB does not answer; nothing may be sent then.
     pub async fn begin(&self, reply: &Reply, deadline: Timestamp, now: Timestamp) -> Result<Begin, StoreError> {
         // In the common case the reply is new and its turn has come: one call.
-        let fresh = Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
+        let fresh = Record::first(reply, deadline);
         if let Some(item) = self.joined.write(self.begin_statement(reply, &fresh, now)).await {
             return Ok(Begin::Send(Attempt::new(&fresh, &item)));
         }
@@ -140,11 +160,7 @@ impl Sends {
             Next::Settled => return Ok(Begin::Settled),
             Next::Wait(pause) => return Ok(Begin::Wait(pause)),
             Next::Unknown(record) => return Ok(Begin::Unknown(Attempt::new(&record, item))),
-            Next::First => {
-                let first =
-                    Record { state: State::Sending, number: reply.number, attempt: 1, part: 0, until: deadline };
-                (first, "attribute_not_exists(#record)")
-            }
+            Next::First => (Record::first(reply, deadline), "attribute_not_exists(#record)"),
             Next::Again(record) => {
                 let again = Record { state: State::Sending, attempt: record.attempt + 1, until: deadline, ..record };
                 (again, "#record.#state = :waiting")
@@ -179,7 +195,7 @@ impl Sends {
             Settled::Sent => State::Sent,
             Settled::Dead => State::Dead,
         };
-        let record = Record { state, number: reply.number, attempt: attempt.attempt, part: attempt.part, until: now };
+        let record = Record::after(attempt, state, reply, now);
         if attempt.old.len() <= MAX_JOINED_OLD
             && self.joined.write(self.settle_statement(reply, &record, attempt, now)).await.is_some()
         {
@@ -261,19 +277,42 @@ impl Sends {
         pause: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let record = Record {
-            state: State::Waiting,
-            number: reply.number,
-            attempt: attempt.attempt,
-            part: attempt.part,
-            until: now,
-        };
+        let record = Record::after(attempt, State::Waiting, reply, now);
         let update = self
             .update(reply, &record, now)
             .update_expression("SET #record = :record, #expires = :expires, #hold = :hold")
             .expression_attribute_names("#hold", "hold")
             .expression_attribute_values(":hold", number(now.plus(pause + self.gap).as_millis()));
         self.conditional(update).await.map(drop)
+    }
+
+    /// Gives a reply that was given up a new life: its attempts count from the beginning, and the parts that went out are
+    /// not sent again. To be called before the reply is queued again. Called twice, it changes nothing more, and neither
+    /// does it while a function has begun the reply anew.
+    ///
+    /// A reply that the platform may have is revived only with `even_in_doubt`.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; the reply must stay where it is then.
+    pub async fn revive(&self, reply: &Reply, even_in_doubt: bool, now: Timestamp) -> Result<Revival, StoreError> {
+        let key = text(reply.conversation.to_string());
+        let read = self.client.get_item().table_name(&self.table).key("conversation", key).consistent_read(true);
+        let read = read.send().await.map_err(|error| StoreError::call("reading a send record", &error))?;
+        let item = read.item.unwrap_or_default();
+        let known = Record::read(&item, &reply.id)?;
+        let (revival, before) = may_revive(reply, known, &item, even_in_doubt, now);
+        let Some(before) = before else { return Ok(revival) };
+        let after = Record { state: State::Waiting, attempt: 0, until: now, in_doubt: false, ..before };
+        let update = self
+            .put(reply, &after, now)
+            .condition_expression("#record.#state = :state AND #record.#until = :until")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":state", text(before.state.as_str()))
+            .expression_attribute_values(":until", number(before.until.as_millis()));
+        // Somebody else changed it since it was read: a redrive at the same time, or a function that begins it.
+        Ok(if self.conditional(update).await?.is_ok() { revival } else { Revival::UnderWay })
     }
 
     fn put(&self, reply: &Reply, record: &Record, now: Timestamp) -> UpdateItemFluentBuilder {
@@ -351,9 +390,22 @@ struct Record {
     attempt: u32,
     part: usize,
     until: Timestamp,
+    in_doubt: bool,
 }
 
 impl Record {
+    /// The first attempt at a reply.
+    const fn first(reply: &Reply, deadline: Timestamp) -> Self {
+        let number = reply.number;
+        Self { state: State::Sending, number, attempt: 1, part: 0, until: deadline, in_doubt: false }
+    }
+
+    /// What an attempt came to.
+    const fn after(attempt: &Attempt, state: State, reply: &Reply, now: Timestamp) -> Self {
+        let Attempt { attempt, part, in_doubt, .. } = *attempt;
+        Self { state, number: reply.number, attempt, part, until: now, in_doubt }
+    }
+
     fn read(item: &Item, id: &MessageId) -> Result<Option<Self>, StoreError> {
         let Some(value) = item.get(&attribute(id)) else { return Ok(None) };
         let read = |map: &HashMap<String, AttributeValue>| {
@@ -366,6 +418,7 @@ impl Record {
                 attempt: u32::try_from(read_number(map, "attempt")?).ok()?,
                 part: usize::try_from(read_number(map, "part")?).ok()?,
                 until: Timestamp::from_millis(read_number(map, "until")?),
+                in_doubt: map.contains_key("in_doubt"),
             })
         };
         let record = value.as_m().ok().and_then(read);
@@ -373,13 +426,17 @@ impl Record {
     }
 
     fn write(&self) -> AttributeValue {
-        AttributeValue::M(HashMap::from([
+        let mut record = HashMap::from([
             ("state".to_owned(), text(self.state.as_str())),
             ("number".to_owned(), number(self.number)),
             ("attempt".to_owned(), number(self.attempt.into())),
             ("part".to_owned(), number(self.part as u64)),
             ("until".to_owned(), number(self.until.as_millis())),
-        ]))
+        ]);
+        if self.in_doubt {
+            record.insert("in_doubt".to_owned(), AttributeValue::Bool(true));
+        }
+        AttributeValue::M(record)
     }
 }
 
@@ -398,13 +455,41 @@ fn decide(reply: &Reply, known: Option<Record>, item: &Item, gap: Duration, now:
             State::Sent | State::Dead => Next::Settled,
             State::Waiting => Next::Again(record),
             State::Sending if now < record.until => Next::Wait(record.until.since(now)),
-            State::Sending => Next::Unknown(record),
+            State::Sending => Next::Unknown(Record { in_doubt: true, ..record }),
         },
         None => {
             let until = Timestamp::from_millis(read_number(item, "hold").unwrap_or(0)).max(reply.created_at.plus(gap));
             let left = until.since(now);
             // The one before it is not tried again sooner than a gap before `hold`, and may go out then.
             if now >= until { Next::First } else { Next::Wait(left.saturating_sub(gap).max(left.min(gap))) }
+        }
+    }
+}
+
+/// Whether a reply in the dead-letter queue may be queued again, and the record to change before that.
+fn may_revive(
+    reply: &Reply,
+    known: Option<Record>,
+    item: &Item,
+    even_in_doubt: bool,
+    now: Timestamp,
+) -> (Revival, Option<Record>) {
+    match known {
+        Some(Record { state: State::Sent, .. }) => (Revival::Sent, None),
+        Some(Record { state: State::Sending, until, .. }) if now < until => (Revival::UnderWay, None),
+        Some(record) => {
+            let in_doubt = record.in_doubt || record.state == State::Sending;
+            match (in_doubt && !even_in_doubt, record.state) {
+                (true, _) => (Revival::InDoubt, None),
+                (false, State::Waiting) => (Revival::Ready, None),
+                (false, _) => (Revival::Ready, Some(record)),
+            }
+        }
+        // A reply without a record was never begun, unless its record was dropped: by its age, or for later replies.
+        None => {
+            let last = read_number(item, "last").unwrap_or(0);
+            let dropped = now.since(reply.created_at) >= LIFETIME || reply.number + MAX_REPLIES < last;
+            (if dropped && !even_in_doubt { Revival::InDoubt } else { Revival::Ready }, None)
         }
     }
 }
@@ -443,11 +528,12 @@ mod tests {
             created_at: Timestamp::from_secs(100),
             text: "hello".into(),
             suggestions: vec![],
+            decision: None,
         }
     }
 
     fn record(state: State, until: u64) -> Record {
-        Record { state, number: 2, attempt: 2, part: 1, until: Timestamp::from_secs(until) }
+        Record { state, number: 2, attempt: 2, part: 1, until: Timestamp::from_secs(until), in_doubt: false }
     }
 
     fn next(known: Option<Record>, item: &Item, now: u64) -> Next {
@@ -458,6 +544,9 @@ mod tests {
     fn a_record_is_read_as_written() {
         let item = Item::from([(attribute(&reply().id), record(State::Waiting, 7).write())]);
         assert_eq!(Record::read(&item, &reply().id).expect("readable"), Some(record(State::Waiting, 7)));
+        let doubtful = Record { in_doubt: true, ..record(State::Dead, 7) };
+        let item = Item::from([(attribute(&reply().id), doubtful.write())]);
+        assert_eq!(Record::read(&item, &reply().id).expect("readable"), Some(doubtful));
         let broken = Item::from([(attribute(&reply().id), text("?"))]);
         assert!(Record::read(&broken, &reply().id).is_err());
     }
@@ -474,6 +563,52 @@ mod tests {
     fn a_send_under_way_is_left_alone_until_its_function_must_be_gone() {
         assert!(matches!(next(Some(record(State::Sending, 130)), &Item::new(), 110), Next::Wait(_)));
         assert!(matches!(next(Some(record(State::Sending, 130)), &Item::new(), 130), Next::Unknown(_)));
+    }
+
+    #[test]
+    fn a_send_whose_function_died_is_in_doubt() {
+        match next(Some(record(State::Sending, 130)), &Item::new(), 130) {
+            Next::Unknown(record) => assert!(record.in_doubt),
+            _ => panic!("its outcome is unknown"),
+        }
+    }
+
+    fn revived(known: Option<Record>, item: &Item, even_in_doubt: bool, now: u64) -> (Revival, Option<Record>) {
+        may_revive(&reply(), known, item, even_in_doubt, Timestamp::from_secs(now))
+    }
+
+    #[test]
+    fn a_dead_reply_gets_a_new_life_once() {
+        let dead = record(State::Dead, 110);
+        assert_eq!(revived(Some(dead), &Item::new(), false, 120), (Revival::Ready, Some(dead)));
+        // The command ended before it queued the reply, or queued it and could not remove the letter.
+        assert_eq!(revived(Some(record(State::Waiting, 120)), &Item::new(), false, 130), (Revival::Ready, None));
+        assert_eq!(revived(Some(record(State::Sent, 120)), &Item::new(), true, 130), (Revival::Sent, None));
+        assert_eq!(revived(Some(record(State::Sending, 140)), &Item::new(), true, 130), (Revival::UnderWay, None));
+    }
+
+    #[test]
+    fn what_the_platform_may_have_is_revived_on_request_only() {
+        for doubtful in [
+            Record { in_doubt: true, ..record(State::Dead, 110) },
+            Record { in_doubt: true, ..record(State::Waiting, 110) },
+            // Its function died, and died each time.
+            record(State::Sending, 110),
+        ] {
+            assert_eq!(revived(Some(doubtful), &Item::new(), false, 120), (Revival::InDoubt, None), "{doubtful:?}");
+            assert_eq!(revived(Some(doubtful), &Item::new(), true, 120).0, Revival::Ready, "{doubtful:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_without_a_record_is_in_doubt_where_there_may_have_been_one() {
+        let days = |days: u64| 100 + days * 24 * 3600;
+        let followed_by = |last: u64| Item::from([("last".to_owned(), number(last))]);
+        assert_eq!(revived(None, &Item::new(), false, days(1)).0, Revival::Ready);
+        assert_eq!(revived(None, &followed_by(MAX_REPLIES), false, days(1)).0, Revival::Ready);
+        assert_eq!(revived(None, &Item::new(), false, days(8)).0, Revival::InDoubt);
+        assert_eq!(revived(None, &followed_by(MAX_REPLIES + 3), false, days(1)).0, Revival::InDoubt);
+        assert_eq!(revived(None, &followed_by(MAX_REPLIES + 3), true, days(8)).0, Revival::Ready);
     }
 
     #[test]

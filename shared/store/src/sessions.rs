@@ -162,6 +162,7 @@ impl Turn {
             created_at: now,
             text: self.answer.clone(),
             suggestions: self.suggestions.clone(),
+            decision: None,
         }
     }
 }

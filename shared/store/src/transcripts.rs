@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_types::SdkConfig;
-use hoopoe_message::{Conversation, Reply, Timestamp};
+use hoopoe_message::{Conversation, Decision, Reply, Timestamp};
 
 use crate::StoreError;
 use crate::item::{Item, number, read_number, read_text, text};
@@ -26,7 +26,7 @@ pub struct Transcripts {
 }
 
 /// One line of a transcript.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Entry {
     /// Its place: even for what the person said, odd for a reply.
     pub seq: u64,
@@ -36,6 +36,8 @@ pub struct Entry {
     pub suggestions: Vec<String>,
     /// When it was written.
     pub at: Timestamp,
+    /// How the bot came to it; for the operator.
+    pub decision: Option<Decision>,
 }
 
 impl Entry {
@@ -65,7 +67,7 @@ impl Transcripts {
         words: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.put(conversation, 2 * message, words, &[], now).await
+        self.put(conversation, 2 * message, words, &[], None, now).await
     }
 
     /// Writes down a reply.
@@ -74,7 +76,8 @@ impl Transcripts {
     ///
     /// When DynamoDB does not answer.
     pub async fn put_reply(&self, reply: &Reply, now: Timestamp) -> Result<(), StoreError> {
-        self.put(&reply.conversation, 2 * reply.number + 1, &reply.text, &reply.suggestions, now).await
+        let Reply { conversation, number, text, suggestions, decision, .. } = reply;
+        self.put(conversation, 2 * number + 1, text, suggestions, decision.as_ref(), now).await
     }
 
     /// The entries with a greater `seq` than `after`, in order, at most `limit`.
@@ -194,6 +197,7 @@ impl Transcripts {
         seq: u64,
         words: &str,
         suggestions: &[String],
+        decision: Option<&Decision>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut put = self
@@ -208,6 +212,9 @@ impl Transcripts {
         if !suggestions.is_empty() {
             put = put.item("suggestions", AttributeValue::L(suggestions.iter().map(text).collect()));
         }
+        if let Some(decision) = decision {
+            put = put.item("decision", text(serde_json::to_string(decision).expect("words and numbers serialise")));
+        }
         put.send().await.map_err(|error| StoreError::call("writing a transcript", &error))?;
         Ok(())
     }
@@ -220,5 +227,7 @@ fn entry(item: &Item) -> Option<Entry> {
         text: read_text(item, "text")?.to_owned(),
         suggestions: suggestions.iter().filter_map(|value| value.as_s().ok().cloned()).collect(),
         at: Timestamp::from_millis(read_number(item, "at")?),
+        // One of a later version may be of another shape, and only the operator's command asks for it.
+        decision: read_text(item, "decision").and_then(|json| serde_json::from_str(json).ok()),
     })
 }

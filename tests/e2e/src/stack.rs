@@ -149,10 +149,8 @@ impl Stack {
 
     /// Runs `hoopoe`, whatever comes of it.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = tokio::process::Command::new(&self.hoopoe)
-            .arg("--state")
-            .arg(&self.state)
-            .args(arguments)
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -163,6 +161,14 @@ impl Stack {
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         child.wait_with_output().await.expect("the command ends")
+    }
+
+    /// `hoopoe` with these arguments, to be started.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.hoopoe);
+        command.arg("--state").arg(&self.state).args(arguments);
+        command
     }
 
     /// Subscribes to what the operator is told.

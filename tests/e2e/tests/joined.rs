@@ -174,6 +174,7 @@ fn reply(conversation: &Conversation, number: u64, after: Option<u64>) -> Reply 
         created_at: Timestamp::now(),
         text: "hello".into(),
         suggestions: vec![],
+        decision: None,
     }
 }
 

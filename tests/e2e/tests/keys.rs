@@ -217,9 +217,13 @@ async fn a_wrong_new_token_is_not_put_in_force() {
     assert!(refused.contains("stays pending") && refused.contains("does not accept"), "{refused}");
     assert!(!refused.contains("CCwrong"), "{refused}");
     let again = stack.hoopoe_fails(&["keys", "add", "telegram", "--bot", &bot.name], &settings(telegram::TOKEN)).await;
-    assert!(again.contains("keys destroy --version 2"), "{again}");
-    let version = ["--purpose", "send", "--version", "2"];
-    stack.hoopoe(&[&["keys", "destroy", "telegram", "--bot", &bot.name], &version[..]].concat(), "").await;
+    // The command that it names does what it says.
+    let named = again.split('`').find_map(|words| words.strip_prefix("hoopoe keys destroy ")).expect("a command");
+    let command: Vec<&str> = ["keys", "destroy", "--yes"].into_iter().chain(named.split(' ')).collect();
+    let unasked: Vec<&str> = command.iter().copied().filter(|word| *word != "--yes").collect();
+    let refused = stack.hoopoe_fails(&unasked, "y\n").await;
+    assert!(refused.contains("Nothing was done") && refused.contains("--yes"), "{refused}");
+    stack.hoopoe(&command, "").await;
     bot.say(52, "where is my parcel").await;
     assert_eq!(bot.texts(52, 1).await.len(), 1);
 }
@@ -230,7 +234,10 @@ async fn a_revoked_version_is_refused_within_the_cache_time() {
     let bot = TelegramBot::connect(&stack).await;
     bot.say(51, "where is my parcel").await;
     stack
-        .hoopoe(&["keys", "revoke", "telegram", "--bot", &bot.name, "--purpose", "webhook", "--version", "1"], "")
+        .hoopoe(
+            &["keys", "revoke", "telegram", "--yes", "--bot", &bot.name, "--purpose", "webhook", "--version", "1"],
+            "",
+        )
         .await;
     let update = bot.update(51, "where is my parcel");
     eventually("the end of the revoked secret", async || {

@@ -329,6 +329,7 @@ fn reply(bot: &BotId, chat: u64) -> Reply {
         created_at: now,
         text: "hello".into(),
         suggestions: vec![],
+        decision: None,
     }
 }
 

@@ -88,6 +88,7 @@ async fn a_late_reply_goes_along_with_the_next() {
         created_at: Timestamp::now(),
         text: "What was asked before.".into(),
         suggestions: vec![],
+        decision: None,
     };
     let transcripts = Transcripts::new(&stack.config, stack.output("TranscriptsTableName").to_owned());
     transcripts.put_reply(&late, Timestamp::now()).await.expect("the table takes it");

@@ -72,7 +72,7 @@ impl Backend for Memory {
 
 impl Memory {
     fn put(&self, seq: u64, text: &str, at: Timestamp) {
-        let entry = Entry { seq, text: text.to_owned(), suggestions: vec![], at };
+        let entry = Entry { seq, text: text.to_owned(), suggestions: vec![], at, decision: None };
         let transcript = &mut self.state.lock().expect("no panic").transcript;
         transcript.retain(|other| other.seq != seq);
         transcript.push(entry);

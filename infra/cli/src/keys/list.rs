@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_cloudwatchlogs::primitives::{DateTime, DateTimeFormat};
+use anyhow::bail;
 use clap::Args;
 use hoopoe_keyring::{Entry, KeyName, State, Stored, Version};
 use hoopoe_message::{BotId, Channel, Timestamp};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::open::{audit, tables};
 use crate::stack::Stack;
-use crate::{Global, logs, output};
+use crate::{Global, bots, logs, output};
 
 /// Which keys.
 #[derive(Args)]
@@ -39,6 +39,13 @@ impl List {
     pub(super) async fn run(&self, stack: &Stack, global: &Global) -> anyhow::Result<()> {
         let now = Timestamp::now();
         let mut stored = tables(stack).await?.vault.list().await?;
+        if let Some(bot) = &self.bot
+            && !stored
+                .iter()
+                .any(|Stored { key, .. }| self.channel.is_none_or(|one| one == key.channel) && key.bot == *bot)
+        {
+            bail!("{}", bots::missing(&stored, self.channel, bot));
+        }
         stored.retain(|Stored { key, .. }| {
             self.channel.is_none_or(|channel| key.channel == channel)
                 && self.bot.as_ref().is_none_or(|bot| key.bot == *bot)
@@ -85,7 +92,7 @@ fn line(key: &KeyName, width: usize, version: &Version, live: bool, now: Timesta
     let state = format!("{}{note}", version.state);
     let (age, since) = (age(now.since(version.created_at)), age(now.since(version.since)));
     let (key, number) = (key.to_string(), version.number);
-    format!("{key:<width$}  version {number:<4} {state:<25} stored {age} ago, so since {since}")
+    format!("{key:<width$}  version {number:<4} {state:<25} stored {age} ago, in this state for {since}")
 }
 
 fn age(age: Duration) -> String {
@@ -112,11 +119,11 @@ impl AuditCommand {
         }
         for entry in &entries {
             let Entry { at, key, action, version, actor } = entry;
-            let at = DateTime::from_secs(i64::try_from(at.as_secs()).unwrap_or(i64::MAX));
-            let at = at.fmt(DateTimeFormat::DateTime).unwrap_or_default();
             output::line(format_args!(
-                "{at}  {key:<28} version {version:<4} {action:<16} {} ({})",
-                actor.who, actor.origin
+                "{}  {key:<28} version {version:<4} {action:<16} {} ({})",
+                output::time(*at),
+                actor.who,
+                actor.origin
             ))?;
         }
         if entries.is_empty() { output::line("No key was moved in this time.") } else { Ok(()) }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::open::tables;
 use crate::stack::Stack;
-use crate::{Global, output};
+use crate::{Global, bots, output};
 
 /// Tries each live version of a bot's keys and shows how often it was used.
 ///
@@ -18,6 +18,7 @@ use crate::{Global, output};
 /// When the stack does not answer, or the platform refuses the version in force.
 pub(super) async fn run(channel: &Channel, bot: &BotId, stack: &Stack, global: &Global) -> anyhow::Result<()> {
     let tables = tables(stack).await?;
+    bots::require(&tables.vault, *channel, bot).await?;
     let platforms = HttpPlatforms::new(http::client()?);
     let mut rows = Vec::new();
     let mut refused = None;
@@ -63,7 +64,10 @@ pub(super) async fn run(channel: &Channel, bot: &BotId, stack: &Stack, global: &
     if global.json {
         output::json(&rows)?;
     }
-    anyhow::ensure!(!rows.is_empty(), "there is no bot \"{bot}\" on {channel}; `hoopoe channel list` lists them");
+    anyhow::ensure!(
+        !rows.is_empty(),
+        "no version of the bot \"{bot}\" on {channel} is live; `hoopoe channel add {channel} --bot {bot}` stores new settings"
+    );
     match refused {
         None => Ok(()),
         Some(key) => anyhow::bail!("the version of {key} in force does not work"),

@@ -78,7 +78,7 @@ impl Vectors {
                 let vectors = self.encoder.encode(&some.iter().map(|(_, text)| *text).collect::<Vec<_>>())?;
                 self.known.extend(some.iter().zip(vectors.rows()).map(|((key, _), vector)| (*key, vector.into())));
                 let done = (nth * AT_A_TIME + some.len()) * 100 / new.len();
-                step.update(format_args!("encoding {} {what}: {done} %", new.len()));
+                step.doing(format_args!("encoding {} {what}: {done} %", new.len()));
             }
             step.done(format_args!("encoded {} {what}", new.len()));
             if self.known.len() > MOST_KEPT {

@@ -23,6 +23,7 @@ pub(crate) fn reply<P: Sender>(chat: &str, id: &str, address: &str, text: &str, 
         created_at: NOW,
         text: text.into(),
         suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
+        decision: None,
     }
 }
 

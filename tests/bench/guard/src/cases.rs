@@ -107,6 +107,7 @@ fn render<P: Counterpart>(chat: &str) -> anyhow::Result<Case> {
         created_at: NOW,
         text: CHINESE.repeat(3),
         suggestions: ["查物流", "退货", "联系客服"].map(str::to_owned).to_vec(),
+        decision: None,
     };
     Ok(Box::new(move || {
         let parts = P::render(black_box(&keys), black_box(&reply), NOW).expect("a reply");

@@ -71,14 +71,14 @@ impl Answerer {
         assume_language(session, message.language, self.knowledge.languages());
         match &message.content {
             Content::Event(ChannelEvent::Left) => Ok(Answer::Leave),
-            Content::Event(ChannelEvent::Joined) => Ok(self.welcome(session)),
+            Content::Event(ChannelEvent::Joined) => Ok(self.welcome(session, now)),
             Content::Unsupported if session.told_text_only => Ok(Answer::Nothing),
             Content::Unsupported => {
                 session.told_text_only = true;
                 Ok(self.say(TextName::TextOnly, self.language(session)))
             }
             Content::Text(text) => match Command::parse(text) {
-                Some(command) => Ok(self.obey(command, session)),
+                Some(command) => Ok(self.obey(command, session, now)),
                 None => match picked(text, session) {
                     Some(title) => {
                         let embedding = self.encode(&[&title])?;
@@ -96,9 +96,9 @@ impl Answerer {
         }
     }
 
-    fn obey(&self, command: Command, session: &mut Session) -> Answer {
+    fn obey(&self, command: Command, session: &mut Session, now: Timestamp) -> Answer {
         match command {
-            Command::Start => self.welcome(session),
+            Command::Start => self.welcome(session, now),
             Command::Help | Command::Lang(None) => self.say(TextName::Help, self.language(session)),
             Command::New => {
                 let language = self.language(session);
@@ -158,8 +158,8 @@ impl Answerer {
         }
     }
 
-    /// The welcome; in every language of the pack to somebody whose language is not known yet.
-    fn welcome(&self, session: &Session) -> Answer {
+    /// The welcome and the questions it offers; in every language of the pack to somebody whose language is not known yet.
+    fn welcome(&self, session: &Session, now: Timestamp) -> Answer {
         let text = match session.chosen_language.or(session.spoken_language) {
             Some(language) => self.knowledge.text(TextName::Welcome, language).to_owned(),
             None => {
@@ -172,7 +172,9 @@ impl Answerer {
                 all.join("\n\n")
             }
         };
-        Answer::Say { question: String::new(), text, suggestions: Vec::new(), decision: None }
+        let starters = self.knowledge.starters(self.language(session), Date::of(now));
+        let suggestions = starters.into_iter().map(str::to_owned).collect();
+        Answer::Say { question: String::new(), text, suggestions, decision: None }
     }
 
     fn say(&self, name: TextName, language: Language) -> Answer {

@@ -2,15 +2,21 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`new`] | `new`: a pack to begin with |
+//! | [`check`] | `check`: what is wrong with a pack, and what it will be like |
+//! | [`ask`] | `ask`: what a pack answers, without a stack |
 //! | [`build`] | `build`: a pack becomes what the functions read |
 //! | [`eval`] | `eval`: how well a pack answers test questions, with all its utterances or with few |
 //! | [`report`] | what `eval` prints |
 //! | [`folder`] | where the built knowledge of a pack is |
 //! | [`vectors`] | the vectors of texts, kept from one command to the next |
 
+mod ask;
 mod build;
+mod check;
 mod eval;
 pub(crate) mod folder;
+mod new;
 mod report;
 mod vectors;
 
@@ -30,6 +36,9 @@ pub(crate) struct Knowledge {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    New(new::New),
+    Check(check::Check),
+    Ask(ask::Ask),
     /// Build a pack into what the bot answers from; nothing is done where it is up to date.
     #[command(after_help = BUILD_EXAMPLES)]
     Build {
@@ -98,6 +107,9 @@ impl Knowledge {
                     output::line(folder.display())
                 }
             }
+            Command::New(new) => new.run(global),
+            Command::Check(check) => check.run(global),
+            Command::Ask(ask) => ask.run(global),
             Command::Eval(eval) => eval.run(global),
         }
     }

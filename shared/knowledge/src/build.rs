@@ -77,7 +77,11 @@ pub fn build(pack: &Pack, encoded: Encoded<'_>) -> Result<Vec<u8>, BuildError> {
         default_language: *settings.default_language,
         texts: texts(pack),
         starters: settings.starters.iter().map(place).collect(),
-        thresholds: pack.settings.thresholds.as_ref().map_or_else(|| Thresholds::of_evidence(lessons.evidence), |own| **own),
+        thresholds: pack
+            .settings
+            .thresholds
+            .as_ref()
+            .map_or_else(|| Thresholds::of_evidence(lessons.evidence), |own| **own),
         intents: own.chain(small_talk).collect(),
         wordings: wordings(pack, &lessons),
         topics,
@@ -159,9 +163,10 @@ fn wordings(pack: &Pack, lessons: &Lessons<'_>) -> Vec<(String, u32)> {
     let mut wordings: BTreeMap<String, u32> = BTreeMap::new();
     let place = |class: usize| u32::try_from(class).expect("a pack has at most 2000 intents");
     let own = pack.examples().filter_map(|example| Some((example.text, place(example.intent?))));
-    let small_talk = lessons.small_talk.iter().zip(pack.intents.len()..).flat_map(|(topic, class)| {
-        topic.wordings.values().flatten().map(move |text| (text.as_str(), place(class)))
-    });
+    let small_talk =
+        lessons.small_talk.iter().zip(pack.intents.len()..).flat_map(|(topic, class)| {
+            topic.wordings.values().flatten().map(move |text| (text.as_str(), place(class)))
+        });
     for (text, intent) in own.chain(small_talk) {
         wordings.entry(wording::key(text)).or_insert(intent);
     }

@@ -38,9 +38,8 @@ pub fn calibrate(held_out: &[HeldOut], usual: Thresholds) -> Thresholds {
 /// How much more the answers of one threshold are worth than those of another, less twice its standard error.
 fn gain(held_out: &[HeldOut], usual: Thresholds, other: Thresholds) -> f64 {
     let differences = held_out.iter().map(|text| worth(text, other) - worth(text, usual));
-    let (sum, squares) = differences.fold((0_i64, 0_i64), |(sum, squares), difference| {
-        (sum + difference, squares + difference * difference)
-    });
+    let (sum, squares) = differences
+        .fold((0_i64, 0_i64), |(sum, squares), difference| (sum + difference, squares + difference * difference));
     #[expect(clippy::cast_precision_loss, reason = "a pack has fewer texts than f64 counts exactly")]
     let (sum, squares) = (sum as f64, squares as f64);
     sum - 2.0 * squares.sqrt()

@@ -75,6 +75,7 @@ pub fn check(pack: &Pack) -> Vec<Finding> {
     builtin_use(pack, &mut findings);
     page(pack, &mut findings);
     uneven(pack, &mut findings);
+    unread(pack, &mut findings);
     background(pack, &mut findings);
     wordings(pack, &mut findings);
     test(pack, &ids, &mut findings);
@@ -242,6 +243,30 @@ fn background(pack: &Pack, findings: &mut Findings) {
              answer; write the file, or remove `background: false`"
         );
         findings.error(Path::new(SETTINGS), 1, message);
+    }
+}
+
+/// Files that look like a part of the pack and are not read.
+fn unread(pack: &Pack, findings: &mut Findings) {
+    let names = |folder: &str| -> Vec<PathBuf> {
+        let entries = pack.folder.join(folder).read_dir().into_iter().flatten().flatten();
+        let mut names: Vec<PathBuf> = entries.map(|entry| Path::new(folder).join(entry.file_name())).collect();
+        names.sort();
+        names
+    };
+    let is_yaml = |file: &Path| {
+        file.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("yaml") || kind.eq_ignore_ascii_case("yml"))
+    };
+    let is_read = |file: &Path| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let in_intents = file.starts_with("intents");
+        name.ends_with(".yaml") && (in_intents || [SETTINGS, BACKGROUND].contains(&&*name) || name.starts_with("test"))
+    };
+    for file in names("").into_iter().chain(names("intents")).filter(|file| is_yaml(file) && !is_read(file)) {
+        let message = format!(
+            "this file is not read; a pack has {SETTINGS}, intents/*.yaml, and if you like {BACKGROUND} and {TEST}"
+        );
+        findings.warning(&file, 1, message);
     }
 }
 

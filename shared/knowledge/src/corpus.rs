@@ -334,7 +334,8 @@ impl<'p> Corpus<'p> {
             _ => None,
         });
         let cosine = |topic: usize, intent: usize| topics[&topic].dot(&intents[&intent]);
-        let nearest_topic = |intent: usize| topics.keys().copied().max_by(|&a, &b| cosine(a, intent).total_cmp(&cosine(b, intent)));
+        let nearest_topic =
+            |intent: usize| topics.keys().copied().max_by(|&a, &b| cosine(a, intent).total_cmp(&cosine(b, intent)));
         let place = |topic: usize| {
             let Topic { id, reply, .. } = &builtin().topics[topic];
             if let Some(same_id) = self.pack.intents.iter().position(|intent| *intent.id == *id) {
@@ -375,7 +376,11 @@ impl<'p> Corpus<'p> {
         let is_background = |origin: Origin| matches!(origin, Origin::Background | Origin::BuiltinBackground);
         let background: Vec<usize> =
             (0..self.texts.len()).filter(|&nth| is_background(self.texts[nth].origin)).collect();
-        if background.is_empty() { vectors.mean_axis(Axis(0)) } else { vectors.select(Axis(0), &background).mean_axis(Axis(0)) }
+        if background.is_empty() {
+            vectors.mean_axis(Axis(0))
+        } else {
+            vectors.select(Axis(0), &background).mean_axis(Axis(0))
+        }
     }
 
     /// The middle of each group's texts, as unit vectors without their common part.

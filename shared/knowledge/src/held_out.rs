@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use serde::Serialize;
+
+use crate::Thresholds;
 use crate::build::Decider;
 use crate::corpus::{Corpus, Group};
-use crate::pack::Pack;
-use crate::ranking::Ranking;
+use crate::pack::{Intent, Pack};
+use crate::ranking::{Outcome, Ranking};
 use crate::vectors::matrix;
-use crate::Thresholds;
 
 const FOLDS: usize = 5;
 
@@ -31,6 +33,58 @@ pub struct HeldOut {
     pub intent: Option<usize>,
     /// The intents that the decision takes for the nearest.
     pub ranking: Ranking,
+}
+
+/// What a pack will be like, as far as its own utterances tell.
+#[derive(Clone, Debug, Serialize)]
+pub struct Forecast {
+    /// Utterances that were asked.
+    pub utterances: usize,
+    /// Of these: answered with their intent.
+    pub right: usize,
+    /// Answered with another.
+    pub wrong: usize,
+    /// Not answered, but their intent is offered.
+    pub offered: usize,
+    /// The same of each intent.
+    pub intents: Vec<OfIntent>,
+}
+
+/// What became of the utterances of an intent.
+#[derive(Clone, Debug, Serialize)]
+pub struct OfIntent {
+    /// Its id.
+    pub id: String,
+    /// Its utterances.
+    pub utterances: usize,
+    /// Of these: answered with it.
+    pub right: usize,
+}
+
+impl Asked {
+    /// Counts what became of the utterances, by the thresholds of the pack.
+    #[must_use]
+    pub fn forecast(&self, pack: &Pack) -> Forecast {
+        let thresholds = pack.settings.thresholds.as_ref().map_or(self.usual, |own| **own);
+        let new = |intent: &Intent| OfIntent { id: intent.id.value.clone(), utterances: 0, right: 0 };
+        let intents = pack.intents.iter().map(new).collect();
+        let mut forecast = Forecast { utterances: 0, right: 0, wrong: 0, offered: 0, intents };
+        for HeldOut { intent, ranking } in &self.texts {
+            let Some(intent) = *intent else { continue };
+            forecast.utterances += 1;
+            forecast.intents[intent].utterances += 1;
+            match thresholds.outcome(ranking) {
+                Outcome::Answer if ranking.nearest()[0].intent == intent => {
+                    forecast.right += 1;
+                    forecast.intents[intent].right += 1;
+                }
+                Outcome::Answer => forecast.wrong += 1,
+                Outcome::Suggest if ranking.nearest().iter().any(|near| near.intent == intent) => forecast.offered += 1,
+                Outcome::Suggest | Outcome::Fallback => {}
+            }
+        }
+        forecast
+    }
 }
 
 /// Asks each utterance of the pack, and each text of the background, of a decision that was learned without it.

@@ -145,8 +145,7 @@ impl Knowledge {
         if let Some(intent) = self.worded(text).filter(|&intent| may_answer(intent)) {
             return self.answer(intent, language, today, 1.0);
         }
-        let ranking =
-            Ranking::of(neighbours::scores(&self.index.topics, &self.index.examples, embedding), may_answer);
+        let ranking = Ranking::of(neighbours::scores(&self.index.topics, &self.index.examples, embedding), may_answer);
         match (self.index.thresholds.outcome(&ranking), ranking.nearest()) {
             (Outcome::Answer, [first, ..]) => self.answer(first.intent, language, today, first.probability),
             (Outcome::Suggest, nearest) => {
@@ -163,6 +162,26 @@ impl Knowledge {
             }
             _ => Decision::Fallback,
         }
+    }
+
+    /// The most probable classes for a question, most probable first, whatever the day and the thresholds: the ids of
+    /// intents, and `None` for what the pack does not answer.
+    ///
+    /// # Panics
+    /// When the embedding is not of the length the index was built with.
+    #[must_use]
+    pub fn nearest(&self, embedding: &[f32], most: usize) -> Vec<(Option<&str>, f32)> {
+        let scores: Vec<f32> = neighbours::scores(&self.index.topics, &self.index.examples, embedding).collect();
+        let greatest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = scores.iter().map(|score| (score - greatest).exp()).sum();
+        let mut nearest: Vec<(Option<&str>, f32)> = (scores.iter().enumerate())
+            .map(|(class, score)| {
+                (self.index.intents.get(class).map(|intent| intent.id.as_str()), (score - greatest).exp() / sum)
+            })
+            .collect();
+        nearest.sort_by(|a, b| b.1.total_cmp(&a.1));
+        nearest.truncate(most);
+        nearest
     }
 
     /// The titles of the intents that the welcome offers on a day, at most 3.

@@ -151,8 +151,11 @@ mod tests {
     use super::*;
 
     fn thresholds() -> impl Strategy<Value = Thresholds> {
-        (0.0..=1.0_f32, 0.0..=1.0_f32, 0.0..=1.0_f32)
-            .prop_map(|(answer, scope, suggest)| Thresholds { answer, scope, suggest })
+        (0.0..=1.0_f32, 0.0..=1.0_f32, 0.0..=1.0_f32).prop_map(|(answer, scope, suggest)| Thresholds {
+            answer,
+            scope,
+            suggest,
+        })
     }
 
     proptest! {

@@ -15,6 +15,9 @@ use crate::vectors::matrix;
 /// politeness. The median of unrelated pairs is 0.79, so a rounder figure would mean nothing with this model.
 pub const NEAR: f32 = 0.975;
 
+/// The same between an utterance and a text of the background, which pulls at every question near to both.
+const NEAR_BACKGROUND: f32 = crate::corpus::SAME;
+
 /// Rows compared at a time, which bounds the memory.
 const BLOCK: usize = 256;
 
@@ -32,7 +35,8 @@ pub fn similar(pack: &Pack, vectors: &[f32]) -> Vec<Finding> {
         let cosines = rows.dot(&vectors.slice(s![first.., ..]).t());
         for ((row, column), &cosine) in cosines.indexed_iter() {
             let (a, b) = (&examples[first + row], &examples[first + column]);
-            if column > row && cosine >= NEAR && a.intent != b.intent {
+            let near = if a.intent.is_none() || b.intent.is_none() { NEAR_BACKGROUND } else { NEAR };
+            if column > row && cosine >= near && a.intent != b.intent {
                 findings.push(finding(pack, a, b, cosine));
             }
         }

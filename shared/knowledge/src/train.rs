@@ -42,7 +42,13 @@ pub(crate) fn train(vectors: &[f32], labels: &[usize], weights: &[f32], classes:
 }
 
 /// Nesterov's accelerated gradient descent, restarted where its momentum overshoots.
-fn descend(x: &Array2<f32>, labels: &[usize], shares: &[f32], penalty: f32, classes: usize) -> (Array2<f32>, Array1<f32>) {
+fn descend(
+    x: &Array2<f32>,
+    labels: &[usize],
+    shares: &[f32],
+    penalty: f32,
+    classes: usize,
+) -> (Array2<f32>, Array1<f32>) {
     // No gradient changes faster than half the greatest variance of what it belongs to, which is 1 for the biases. The
     // two have steps of their own: the data is centred, so neither bends the other's slope.
     let step = 1.0 / (0.5 * greatest_variance(x, shares) + penalty);

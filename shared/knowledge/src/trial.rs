@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use hoopoe_message::Language;
 
-use crate::pack::{
-    Builtin, InScope, Intent, Lined, OutOfScope, Pack, Page, Settings, SmallTalk, TestSet,
-};
+use crate::pack::{Builtin, InScope, Intent, Lined, OutOfScope, Pack, Page, Settings, SmallTalk, TestSet};
 
 /// The pack with at most so many utterances of each intent in each language, drawn at random; the same for the same
 /// seed. The thresholds are left out: they were found with all utterances.
@@ -37,7 +35,8 @@ pub fn of_rows(
     seed: u64,
 ) -> (Pack, TestSet) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut labels: Vec<&str> = rows.iter().map(|(_, label)| label.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut labels: Vec<&str> =
+        rows.iter().map(|(_, label)| label.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
     random.shuffle(&mut labels);
     let out: BTreeSet<&str> = labels.iter().copied().step_by(3).collect();
     let mut by_label: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -74,8 +73,14 @@ pub fn of_rows(
         page: Page::default(),
         thresholds: None,
     };
-    let pack =
-        Pack { folder: PathBuf::new(), settings, intents, background: BTreeMap::new(), test: TestSet::default(), digest: [0; 32] };
+    let pack = Pack {
+        folder: PathBuf::new(),
+        settings,
+        intents,
+        background: BTreeMap::new(),
+        test: TestSet::default(),
+        digest: [0; 32],
+    };
     (pack, test)
 }
 

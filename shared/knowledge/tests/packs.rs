@@ -314,7 +314,10 @@ fn a_pack_switches_small_talk_off_or_answers_it_itself() {
     assert_eq!(said(&own, "forgot password"), "greeting: Choose Forgot password");
     for (to, message) in [
         ("builtin: {small_talk: [thank], background: false}", "thank is no built-in small talk; there are greeting"),
-        ("builtin: {small_talk: false, background: false}\nstarters: [nothing]", "the welcome offers nothing, which is no"),
+        (
+            "builtin: {small_talk: false, background: false}\nstarters: [nothing]",
+            "the welcome offers nothing, which is no",
+        ),
         ("page: {color: red}", "pack.yaml:8: error: red is no color"),
         ("page: {logo: logo.gif}", "the logo logo.gif is not a .svg, .png or .webp file"),
     ] {

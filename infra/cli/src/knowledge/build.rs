@@ -1,15 +1,18 @@
 //! `hoopoe knowledge build`: a pack becomes what the functions read.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use hoopoe_channels::webchat::appearance::{Appearance, Color, InvalidAppearance, Logo, Name};
 use hoopoe_knowledge::build::{self, Encoded};
 use hoopoe_knowledge::check::{Finding, Severity, check};
 use hoopoe_knowledge::corpus::Corpus;
+use hoopoe_knowledge::pack::Page;
 use hoopoe_knowledge::{Knowledge, Pack};
 
-use super::folder::INDEX;
+use super::folder::{INDEX, PAGE};
 use super::vectors::Vectors;
 use crate::progress::{self, Step};
 
@@ -19,6 +22,7 @@ use crate::progress::{self, Step};
 ///
 /// When the pack has errors, of which the first is named, or the folder cannot be written.
 pub(super) fn built(pack: &Pack, vectors: &mut Vectors, folder: &Path) -> anyhow::Result<Knowledge> {
+    page(pack, &folder.join(PAGE))?;
     let file = folder.join(INDEX);
     if let Ok(knowledge) = Knowledge::load(&file, vectors.model())
         && *knowledge.digest() == pack.digest
@@ -53,6 +57,35 @@ pub(super) fn index(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<u8
 /// When ONNX Runtime fails.
 pub(super) fn encoded(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<f32>> {
     vectors.of("texts", &Corpus::new(pack).texts().collect::<Vec<_>>())
+}
+
+/// Writes how the web chat's page looks, where the pack says anything about it.
+fn page(pack: &Pack, file: &Path) -> anyhow::Result<()> {
+    let Page { name, logo, color } = &pack.settings.page;
+    if name.is_none() && logo.is_none() && color.is_none() {
+        // A page of former times would stay for ever.
+        return match fs::remove_file(file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{} could not be removed", file.display()))
+            }
+            _ => Ok(()),
+        };
+    }
+    refuse_errors(pack)?;
+    let (names, default_language) = match name {
+        Some(names) => {
+            let names = names.iter().map(|(&language, name)| Ok((language, Name::try_from(name.trim().to_owned())?)));
+            (names.collect::<Result<_, InvalidAppearance>>()?, *pack.settings.default_language)
+        }
+        None => (Appearance::default().names().clone(), Appearance::default().default_language()),
+    };
+    let color = color.as_ref().map(|color| Color::try_from(color.value.clone())).transpose()?;
+    let logo = pack.logo()?.map(|bytes| Logo::from_file(&bytes)).transpose().with_context(|| {
+        let path = logo.as_ref().map(|logo| pack.folder.join(&logo.value)).unwrap_or_default();
+        format!("the logo {} cannot be shown", path.display())
+    })?;
+    let appearance = Appearance::new(names, default_language, logo, color)?;
+    write(file, &serde_json::to_vec_pretty(&appearance)?)
 }
 
 /// Writes a file beside its place and then in it, so that a reader finds the old one or the new one, never half of one.

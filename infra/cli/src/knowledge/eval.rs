@@ -137,7 +137,10 @@ fn found(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<hoopoe_knowledge:
     let step = Step::start("Knowledge", "asking the pack its own utterances");
     let asked = held_out::held_out(pack, &encoded).context("the pack has no texts to ask")?;
     let thresholds = calibrate::calibrate(&asked.texts, asked.usual);
-    step.done(format_args!("thresholds: answer {}, scope {}, suggest {}", thresholds.answer, thresholds.scope, thresholds.suggest));
+    step.done(format_args!(
+        "thresholds: answer {}, scope {}, suggest {}",
+        thresholds.answer, thresholds.scope, thresholds.suggest
+    ));
     Ok(thresholds)
 }
 

@@ -59,6 +59,15 @@ impl Vectors {
         self.encoder.dimension()
     }
 
+    /// The vector of one text, which is not kept.
+    ///
+    /// # Errors
+    ///
+    /// When ONNX Runtime fails.
+    pub(crate) fn encode(&mut self, text: &str) -> anyhow::Result<Vec<f32>> {
+        Ok(self.encoder.encode(&[text])?.into_values())
+    }
+
     /// The vectors of texts, one after the other. `what` says what they are to the person who waits.
     ///
     /// # Errors

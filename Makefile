@@ -218,10 +218,11 @@ $(HOOPOE):
 binary = $(if $(filter local,$(BINARIES)),target/debug/$(1),target/lambda/$(1)/bootstrap)
 bundle = $(or $(ARTIFACTS_DIR),target/bundles/$(1))
 
+# Those of the local stack go without their symbols, which are half of them.
 define collect
 	@test -f $(call binary,$(1)) || { echo "$(call binary,$(1)) is missing: run 'make functions' first" >&2; exit 1; }
 	@mkdir -p $(call bundle,$(1))
-	cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
+	$(if $(filter local,$(BINARIES)),strip -o $(call bundle,$(1))/bootstrap $(call binary,$(1)) 2>/dev/null || )cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
 endef
 
 # What goes to AWS says what it is, and is not older than its pack.

@@ -1,7 +1,8 @@
 """MiniStack, with what it lacks to enforce the roles of `template.yaml`.
 
 With `AUTH=true` MiniStack checks each request against the policies of whoever signed it, and gives each function a
-session of its role. As of 1.5.33 four things are missing that those policies rest on, and one is in the way:
+session of its role. As of 1.5.33 four things are missing that those policies rest on, one is in the way, and one is left
+lying about:
 
 - the condition keys `kms:EncryptionContext:*`, without which the roles may decrypt nothing;
 - the condition key `dynamodb:LeadingKeys`, without which they may read every item: `ForAllValues` holds where a request
@@ -9,27 +10,30 @@ session of its role. As of 1.5.33 four things are missing that those policies re
 - that a batch is allowed with what it repeats: `sqs:SendMessageBatch` is no action that a policy could allow;
 - that each statement of a batch is allowed for itself, as `dynamodb:PartiQLInsert` and the like:
   `dynamodb:BatchExecuteStatement` is no such action either;
-- WeChat's `?signature=` is taken for AWS's `?Signature=`, and refused as an incomplete one.
+- WeChat's `?signature=` is taken for AWS's `?Signature=`, and refused as an incomplete one;
+- the files of code that a function no longer runs stay until the emulator ends, 90 MB for each changed answer.
 
-`tests/e2e/tests/permissions.rs` fails without any of the first four, and the tests of WeChat without the last.
+`tests/e2e/tests/permissions.rs` fails without any of the first four, and the tests of WeChat without the fifth.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
-from ministack.services import dynamodb
+from ministack.services import dynamodb, lambda_svc
 
 # MiniStack calls each of them for every request that it checks, whatever the service.
 _action = iam_actions.extract_iam_action
 _condition_keys = iam_actions.request_tag_context
 _transaction_checks = iam_actions.dynamodb_transaction_checks
 _is_signed = iam_evaluator._signature_attempted
+_sweep = lambda_svc._sweep_extract_cache
 
 
 def action(service: str, *request) -> str | None:
@@ -113,9 +117,20 @@ def is_signed(authorization: str, query: dict) -> bool:
     return _is_signed(authorization, {name: value for name, value in query.items() if name != "signature"})
 
 
+def sweep() -> None:
+    """Removes the files of code that no function runs. MiniStack calls it after code was updated or a function deleted."""
+    _sweep()
+    configs = [function["config"] for function in lambda_svc._functions._data.values()]
+    live = {lambda_svc._b64_sha_to_hex(config.get("CodeSha256", "")) for config in configs}
+    with lambda_svc._provided_code_lock:
+        for sha in set(lambda_svc._provided_code_dirs) - live:
+            shutil.rmtree(lambda_svc._provided_code_dirs.pop(sha), ignore_errors=True)
+
+
 if __name__ == "__main__":
     iam_actions.extract_iam_action = action
     iam_actions.dynamodb_transaction_checks = statement_checks
     iam_actions.request_tag_context = condition_keys
     iam_evaluator._signature_attempted = is_signed
+    lambda_svc._sweep_extract_cache = sweep
     sys.exit(app.main())

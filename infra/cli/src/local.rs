@@ -7,17 +7,21 @@
 //! | [`build`] | compiles the functions, builds the model and the knowledge |
 //! | [`emulator`] | MiniStack as a background process with persisted state |
 //! | [`deploy`] | `template.yaml` by SAM |
+//! | [`bundle`] | what a function's code is made of, and its zip |
+//! | [`update`] | the code of the functions that changed, without SAM |
 //! | [`environment`] | the functions' variables, for running one by hand |
 //!
 //! Each step does what is missing and no more, and leaves its result whole or not at all, so `up` can be stopped at
 //! any point and run again.
 
 mod build;
+mod bundle;
 mod deploy;
 mod emulator;
 mod environment;
 mod pack;
 mod prerequisites;
+mod update;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -32,6 +36,8 @@ use crate::Global;
 use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
 use crate::{channel, keys, output, project, python};
+use bundle::Bundles;
+use deploy::Sam;
 use emulator::Emulator;
 use pack::StackPack;
 
@@ -75,11 +81,12 @@ impl Up {
     /// When a step fails; what was done before it stays done.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         local_only(global)?;
+        let asked = self.pack.as_deref().map(StackPack::find).transpose()?;
         project::enter()?;
         fs::create_dir_all(&global.state).with_context(|| format!("{} could not be made", global.state.display()))?;
         let _lock = lock(&global.state)?;
         prerequisites::check()?;
-        let pack = StackPack::choose(self.pack.as_deref(), &global.state)?;
+        let pack = StackPack::choose(asked, &global.state)?;
 
         let environments = Environments::prepare();
         build::functions()?;
@@ -89,7 +96,7 @@ impl Up {
         pack.remember(&knowledge, &global.state)?;
 
         let emulator = self.emulator(&environments.emulator, &global.state)?;
-        let stack = deployed(&emulator, &environments.sam, &global.state, &knowledge).await?;
+        let (stack, functions) = deployed(&emulator, &environments.sam, &global.state, knowledge).await?;
         let main = BotId::default();
         if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
             channel::add_webchat(&stack, &main).await?;
@@ -98,7 +105,7 @@ impl Up {
             line("Operator", "the operator's credential, which is shown this once and kept as a hash:");
             line("", format_args!("  {}", credential.expose_secret()));
         }
-        environment::write(&stack, &emulator.endpoint(), &global.state).await?;
+        environment::write(&functions, &emulator.endpoint(), &global.state)?;
         let local = stack.describe_local()?;
         emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
         if !global.json {
@@ -109,12 +116,13 @@ impl Up {
 
     /// The emulator that runs, or a new one with the state of the last.
     fn emulator(&self, bin: &Path, state: &Path) -> anyhow::Result<Emulator> {
-        if let Some(running) = Emulator::last(state)?.filter(Emulator::answers) {
+        if let Some(running) = Emulator::running(state) {
             ensure!(
                 self.port.is_none_or(|port| port == running.port),
                 "the local stack runs on port {}; `make clean-local` frees the choice of a port",
                 running.port
             );
+            running.await_answer()?;
             return Ok(running);
         }
         let step = Step::start("Emulator", "starting MiniStack");
@@ -132,7 +140,7 @@ impl Down {
     /// When the emulator does not end.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         local_only(global)?;
-        match Emulator::last(&global.state)?.filter(Emulator::answers) {
+        match Emulator::running(&global.state) {
             Some(running) => {
                 let step = Step::start("Emulator", "stopping MiniStack");
                 running.stop()?;
@@ -216,17 +224,33 @@ impl Preparing {
     }
 }
 
-/// The stack as this build has it, deployed unless it is already.
-async fn deployed(emulator: &Emulator, sam: &Path, state: &Path, knowledge: &Path) -> anyhow::Result<Stack> {
+/// The stack as this build has it, and its functions: deployed unless it is already.
+async fn deployed(
+    emulator: &Emulator,
+    sam: &Path,
+    state: &Path,
+    knowledge: PathBuf,
+) -> anyhow::Result<(Stack, update::Functions)> {
     let endpoint = emulator.endpoint();
-    let fingerprint = build::fingerprint(knowledge)?;
-    if let Some(stack) = Stack::local(&endpoint).await?
-        && stack.tag(deploy::FINGERPRINT) == Some(&fingerprint)
-    {
-        return Ok(stack);
-    }
-    let step = Step::start("Stack", "deploying template.yaml");
-    deploy::deploy(sam, state, &endpoint, knowledge, &fingerprint)?;
-    step.done("template.yaml is deployed");
-    Stack::local(&endpoint).await?.context("the emulator does not know the stack that was deployed just now")
+    let bundles = Bundles::of(knowledge)?;
+    let fingerprint = deploy::fingerprint()?;
+    let mut record = update::Record::read(state);
+    let before = Stack::local(&endpoint).await?;
+    let running = match &before {
+        Some(stack) => update::functions(stack).await?,
+        None => update::Functions::new(),
+    };
+    let (stack, functions) = match before.filter(|stack| stack.tag(deploy::FINGERPRINT) == Some(&fingerprint)) {
+        Some(stack) => (stack, running),
+        None => {
+            Sam { bin: sam, state, endpoint: &endpoint }.deploy(bundles.knowledge(), &fingerprint)?;
+            let stack = Stack::local(&endpoint).await?;
+            let stack = stack.context("the emulator does not know the stack that was deployed just now")?;
+            let deployed = update::functions(&stack).await?;
+            record.deployed(&running, &deployed, &bundles, state)?;
+            (stack, deployed)
+        }
+    };
+    update::update(&stack, &functions, &mut record, &bundles, state).await?;
+    Ok((stack, functions))
 }

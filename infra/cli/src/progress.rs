@@ -1,5 +1,6 @@
 //! Steps that a person waits for, told on standard error: a spinner where that is a terminal, plain lines elsewhere.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,12 @@ pub(crate) struct Step {
     label: &'static str,
     start: Instant,
     spinner: ProgressBar,
+    /// When a line was last written, where there is no spinner.
+    told: Cell<Instant>,
 }
+
+/// The time between two lines of a step, where there is no spinner.
+const PAUSE: Duration = Duration::from_secs(2);
 
 impl Step {
     /// Begins a step: `label` in a few letters, and what is going on.
@@ -26,12 +32,17 @@ impl Step {
             spinner.set_message(doing.to_string());
             spinner.enable_steady_tick(Duration::from_millis(120));
         }
-        Self { label, start: Instant::now(), spinner }
+        Self { label, start: Instant::now(), spinner, told: Cell::new(Instant::now()) }
     }
 
-    /// Says how far it is, where somebody watches.
+    /// Says how far it is.
     pub(crate) fn doing(&self, doing: impl Display) {
-        self.spinner.set_message(doing.to_string());
+        if !self.spinner.is_hidden() {
+            self.spinner.set_message(doing.to_string());
+        } else if self.told.get().elapsed() >= PAUSE {
+            line(self.label, doing);
+            self.told.set(Instant::now());
+        }
     }
 
     /// Ends it: what there is now.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_sdk_cloudformation::types::Stack as Description;
+use aws_sdk_cloudformation::types::{Stack as Description, StackStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::{Global, aws};
@@ -79,6 +79,8 @@ pub(crate) struct Stack {
     config: SdkConfig,
     outputs: BTreeMap<String, String>,
     tags: BTreeMap<String, String>,
+    /// The last deployment came to its end.
+    complete: bool,
 }
 
 impl Stack {
@@ -153,6 +155,10 @@ impl Stack {
             endpoint,
             config,
             tags: tags(&description),
+            complete: matches!(
+                description.stack_status,
+                Some(StackStatus::CreateComplete | StackStatus::UpdateComplete)
+            ),
             outputs: outputs(description),
         }))
     }
@@ -169,10 +175,10 @@ impl Stack {
         &self.config
     }
 
-    /// A tag of the stack.
+    /// A tag of the stack. One that was not deployed to the end has none: it is not what its tags say.
     #[must_use]
     pub(crate) fn tag(&self, key: &str) -> Option<&str> {
-        self.tags.get(key).map(String::as_str)
+        self.tags.get(key).filter(|_| self.complete).map(String::as_str)
     }
 
     /// An output of the stack, such as `KeysTableName`.
@@ -292,7 +298,8 @@ mod tests {
             endpoint: endpoint.map(Into::into),
             config: SdkConfig::builder().build(),
             outputs: outputs.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            tags: BTreeMap::new(),
+            tags: BTreeMap::from([("version".to_owned(), "1".to_owned())]),
+            complete: true,
         }
     }
 
@@ -320,6 +327,13 @@ mod tests {
         assert_eq!(url, "https://def.lambda-url.us-east-1.on.aws/telegram/shop");
         let error = deployed.webhook("line", "main").expect_err("not deployed").to_string();
         assert!(error.contains("receives nothing from line"), "{error}");
+    }
+
+    #[test]
+    fn a_stack_that_was_not_deployed_to_the_end_has_no_tags() {
+        let deployed = stack(None);
+        assert_eq!(deployed.tag("version"), Some("1"));
+        assert_eq!(Stack { complete: false, ..deployed }.tag("version"), None);
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! The encoder: a tokenizer and one ONNX Runtime session.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -79,32 +84,43 @@ impl EncoderFiles {
     }
 }
 
+/// More runs at the same time wait for the memory of the machine.
+const MOST_RUNS: usize = 8;
+
+/// Batches that are worth one more session, which takes about as long to prepare as a batch.
+const BATCHES_OF_A_RUN: usize = 4;
+
 /// How much an encoder may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Threads of a run.
+    /// Threads of a run. Vectors are the same with any number of them.
     pub threads: usize,
+    /// Runs at the same time, where there are many texts. Each takes the memory of a session, about 50 MB.
+    pub runs: usize,
     /// Tokens of a text, the marks at both ends included; what is beyond them is not read.
     pub max_tokens: usize,
 }
 
 impl Options {
-    /// Threads by what the process was given: a Lambda function's memory, elsewhere the machine's processors.
+    /// By what the process was given: threads by a Lambda function's memory, elsewhere a run for each of the machine's
+    /// processors. Of many short texts two runs of one thread encode more than one run of two: 5,500 utterances take 10.8 s
+    /// in one thread, 6.3 s in two, 5.4 s in two runs of one.
     #[must_use]
     pub fn from_environment() -> Self {
         let memory = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok().and_then(|size| size.parse().ok());
-        let threads = match memory {
-            Some(megabytes) => threads_of_function(megabytes),
-            None => std::thread::available_parallelism().map_or(1, usize::from),
-        };
-        Self { threads, ..Self::default() }
+        match memory {
+            Some(megabytes) => Self { threads: threads_of_function(megabytes), ..Self::default() },
+            None => {
+                Self { runs: thread::available_parallelism().map_or(1, usize::from).min(MOST_RUNS), ..Self::default() }
+            }
+        }
     }
 }
 
 impl Default for Options {
-    /// One thread, 128 tokens.
+    /// One thread, one run, 128 tokens.
     fn default() -> Self {
-        Self { threads: 1, max_tokens: 128 }
+        Self { threads: 1, runs: 1, max_tokens: 128 }
     }
 }
 
@@ -164,10 +180,13 @@ impl Embeddings {
 /// Turns texts into unit vectors.
 #[derive(Debug)]
 pub struct Encoder {
-    session: Session,
+    /// One for each run at the same time: the first, and those that many texts have called for.
+    sessions: Vec<Session>,
+    environment: &'static Environment,
+    graph: PathBuf,
     tokenizer: Tokenizer,
     dimension: usize,
-    max_tokens: usize,
+    options: Options,
     load_times: LoadTimes,
 }
 
@@ -191,7 +210,15 @@ impl Encoder {
         let start = Instant::now();
         let tokenizer = info_span!("encoder.tokenizer").in_scope(|| Tokenizer::open(&files.tokenizer))?;
         let load_times = LoadTimes { library, session: session_time, tokenizer: start.elapsed() };
-        Ok(Self { session, tokenizer, dimension, max_tokens: options.max_tokens, load_times })
+        Ok(Self {
+            sessions: vec![session],
+            environment,
+            graph: files.graph.clone(),
+            tokenizer,
+            dimension,
+            options,
+            load_times,
+        })
     }
 
     /// How long loading took.
@@ -221,7 +248,7 @@ impl Encoder {
     /// The session beneath, for measuring what the encoder adds to it.
     #[cfg(feature = "session")]
     pub fn session(&mut self) -> &mut Session {
-        &mut self.session
+        &mut self.sessions[0]
     }
 
     /// Encodes texts of any length and content, the empty one included.
@@ -229,50 +256,90 @@ impl Encoder {
     /// # Errors
     /// When ONNX Runtime fails, as when memory is short.
     pub fn encode<T: AsRef<str>>(&mut self, texts: &[T]) -> Result<Embeddings, EncoderError> {
+        self.encode_watched(texts, |_| {})
+    }
+
+    /// Encodes texts as [`encode`](Self::encode) does, and calls `watch` after each batch, from whichever thread ran it,
+    /// with the number of texts that are encoded by then.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails, as when memory is short.
+    pub fn encode_watched<T: AsRef<str>>(
+        &mut self,
+        texts: &[T],
+        watch: impl Fn(usize) + Sync,
+    ) -> Result<Embeddings, EncoderError> {
         let _span = info_span!("encoder.encode", texts = texts.len()).entered();
         let tokens: Vec<Vec<u32>> =
-            texts.iter().map(|text| self.tokenizer.encode(text.as_ref(), self.max_tokens)).collect();
+            texts.iter().map(|text| self.tokenizer.encode(text.as_ref(), self.options.max_tokens)).collect();
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&index| tokens[index].len());
         let lengths: Vec<usize> = order.iter().map(|&index| tokens[index].len()).collect();
+        let batches = batching::split(&lengths);
+        self.prepare(batches.len() / BATCHES_OF_A_RUN)?;
 
-        let mut values = vec![0.0; texts.len() * self.dimension];
-        for run in batching::split(&lengths) {
-            let width = lengths[run.end - 1];
-            let batch = &order[run];
-            let vectors = self.run(batch.iter().map(|&index| tokens[index].as_slice()), batch.len(), width)?;
-            for (&index, vector) in batch.iter().zip(vectors.chunks_exact(self.dimension)) {
-                values[index * self.dimension..][..self.dimension].copy_from_slice(vector);
+        let (pad, dimension) = (self.tokenizer.pad(), self.dimension);
+        let values = Mutex::new(vec![0.0; texts.len() * dimension]);
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |session: &mut Session| -> Result<(), EncoderError> {
+            while let Some(Range { start, end }) = batches.get(next.fetch_add(1, Ordering::Relaxed)).cloned() {
+                let batch = &order[start..end];
+                let vectors = run(session, batch.iter().map(|&index| tokens[index].as_slice()), lengths[end - 1], pad)?;
+                let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
+                for (&index, vector) in batch.iter().zip(vectors.chunks_exact(dimension)) {
+                    values[index * dimension..][..dimension].copy_from_slice(vector);
+                }
+                drop(values);
+                watch(done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len());
             }
+            Ok(())
+        };
+        match self.sessions.as_mut_slice() {
+            [session] => work(session)?,
+            sessions => thread::scope(|scope| {
+                let runs: Vec<_> = sessions.iter_mut().map(|session| scope.spawn(|| work(session))).collect();
+                runs.into_iter().try_for_each(|run| match run.join() {
+                    Ok(ended) => ended,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+            })?,
         }
-        Ok(Embeddings { dimension: self.dimension, values })
+        Ok(Embeddings { dimension, values: values.into_inner().unwrap_or_else(PoisonError::into_inner) })
     }
 
-    /// Runs one batch, padded to `width` tokens.
-    fn run<'a>(
-        &mut self,
-        texts: impl Iterator<Item = &'a [u32]>,
-        count: usize,
-        width: usize,
-    ) -> Result<Vec<f32>, EncoderError> {
-        let mut ids = vec![i64::from(self.tokenizer.pad()); count * width];
-        let mut mask = vec![0_i64; count * width];
-        for (row, tokens) in texts.enumerate() {
-            for (column, &token) in tokens.iter().enumerate() {
-                ids[row * width + column] = i64::from(token);
-                mask[row * width + column] = 1;
-            }
+    /// Sees to as many sessions, but for no more than the options allow.
+    fn prepare(&mut self, sessions: usize) -> Result<(), EncoderError> {
+        while self.sessions.len() < sessions.min(self.options.runs) {
+            self.sessions.push(session(self.environment, &self.graph, self.options)?);
         }
-        let failed = |error: ort::Error| EncoderError::Run(error.to_string());
-        let shape = [count, width];
-        let inputs = ort::inputs![
-            "input_ids" => TensorRef::from_array_view((shape, ids.as_slice())).map_err(failed)?,
-            "attention_mask" => TensorRef::from_array_view((shape, mask.as_slice())).map_err(failed)?,
-        ];
-        let outputs = self.session.run(inputs).map_err(failed)?;
-        let (_, vectors) = outputs["vectors"].try_extract_tensor::<f32>().map_err(failed)?;
-        Ok(vectors.to_vec())
+        Ok(())
     }
+}
+
+/// Runs one batch, padded to `width` tokens with the token `pad`.
+fn run<'a>(
+    session: &mut Session,
+    texts: impl ExactSizeIterator<Item = &'a [u32]>,
+    width: usize,
+    pad: u32,
+) -> Result<Vec<f32>, EncoderError> {
+    let shape = [texts.len(), width];
+    let mut ids = vec![i64::from(pad); texts.len() * width];
+    let mut mask = vec![0_i64; texts.len() * width];
+    for (row, tokens) in texts.enumerate() {
+        for (column, &token) in tokens.iter().enumerate() {
+            ids[row * width + column] = i64::from(token);
+            mask[row * width + column] = 1;
+        }
+    }
+    let failed = |error: ort::Error| EncoderError::Run(error.to_string());
+    let inputs = ort::inputs![
+        "input_ids" => TensorRef::from_array_view((shape, ids.as_slice())).map_err(failed)?,
+        "attention_mask" => TensorRef::from_array_view((shape, mask.as_slice())).map_err(failed)?,
+    ];
+    let outputs = session.run(inputs).map_err(failed)?;
+    let (_, vectors) = outputs["vectors"].try_extract_tensor::<f32>().map_err(failed)?;
+    Ok(vectors.to_vec())
 }
 
 /// The process's ONNX Runtime.

@@ -1,6 +1,7 @@
 //! The encoder with a built model.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use hoopoe_encoder::{Encoder, EncoderError, EncoderFiles, Options};
 use proptest::prelude::*;
@@ -35,6 +36,36 @@ fn vectors_are_unit_and_in_the_texts_order() {
         assert!((cosine(vector, vector) - 1.0).abs() < 1e-4, "{text:?}");
         let alone = encoder.encode(&[text]).expect("encoded");
         assert!(cosine(vector, alone.row(0)) > 1.0 - BATCH_TOLERANCE, "{text:?}");
+    }
+}
+
+/// Enough texts of all lengths for several runs at the same time.
+fn many() -> Vec<String> {
+    (0..160).map(|index| "where is my parcel 忘记密码怎么办 ".repeat(1 + index % 7) + &index.to_string()).collect()
+}
+
+#[test]
+fn more_threads_and_more_runs_give_the_very_same_vectors() {
+    let texts = many();
+    let expected = encoder().encode(&texts).expect("encoded");
+    for options in [Options { runs: 3, ..Options::default() }, Options { threads: 2, ..Options::default() }] {
+        let mut encoder = Encoder::load(&files(), options).expect("a built model");
+        for _ in 0..2 {
+            assert!(encoder.encode(&texts).expect("encoded") == expected, "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn who_watches_hears_of_every_text() {
+    for runs in [1, 3] {
+        let mut encoder = Encoder::load(&files(), Options { runs, ..Options::default() }).expect("a built model");
+        let heard = Mutex::new(Vec::new());
+        encoder.encode_watched(&many(), |done| heard.lock().expect("no panic").push(done)).expect("encoded");
+        let mut heard = heard.into_inner().expect("no panic");
+        heard.sort_unstable();
+        assert!(heard.len() > 1 && heard.is_sorted_by(|one, next| one < next), "{heard:?}");
+        assert_eq!(heard.last(), Some(&160));
     }
 }
 

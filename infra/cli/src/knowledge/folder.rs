@@ -13,12 +13,10 @@ use crate::project;
 
 /// The pack that is built and deployed where no other is named.
 pub(crate) const DEFAULT_PACK: &str = "infra/packs/shop";
-/// The index in the folder.
+/// The index in the folder, for the inference function.
 pub(crate) const INDEX: &str = "knowledge.idx";
-/// How the web chat's page looks.
+/// What the pack says of the web chat page, for the webchat function; in the folder if the pack says something.
 pub(crate) const PAGE: &str = "page.json";
-/// What of the folder goes into the functions' bundles; all but the index may be missing.
-pub(crate) const SHIPPED: [&str; 2] = [INDEX, PAGE];
 /// The packs of this repository.
 const PACKS: &str = "infra/packs";
 const FOLDERS: &str = "target/knowledge";

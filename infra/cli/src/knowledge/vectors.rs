@@ -7,15 +7,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use hoopoe_encoder::{Encoder, EncoderFiles, Options};
 use sha2::{Digest, Sha256};
 
 use crate::progress::Step;
-
-/// Texts that are encoded before the person who waits is told how far it is.
-const AT_A_TIME: usize = 256;
 
 /// With more vectors than this, some 75 MB, only those of the last command are kept.
 const MOST_KEPT: usize = 50_000;
@@ -80,15 +78,14 @@ impl Vectors {
         new.sort_unstable();
         new.dedup();
         if !new.is_empty() {
-            // Texts of about the same length share a batch.
-            new.sort_by_key(|(_, text)| text.len());
-            let step = Step::start("Knowledge", format_args!("encoding {} {what}", new.len()));
-            for (nth, some) in new.chunks(AT_A_TIME).enumerate() {
-                let vectors = self.encoder.encode(&some.iter().map(|(_, text)| *text).collect::<Vec<_>>())?;
-                self.known.extend(some.iter().zip(vectors.rows()).map(|((key, _), vector)| (*key, vector.into())));
-                let done = (nth * AT_A_TIME + some.len()) * 100 / new.len();
-                step.doing(format_args!("encoding {} {what}: {done} %", new.len()));
-            }
+            let step = Mutex::new(Step::start("Knowledge", format_args!("encoding {} {what}", new.len())));
+            let texts: Vec<&str> = new.iter().map(|(_, text)| *text).collect();
+            let vectors = self.encoder.encode_watched(&texts, |done| {
+                let step = step.lock().unwrap_or_else(PoisonError::into_inner);
+                step.doing(format_args!("encoding {} {what}: {} %", texts.len(), done * 100 / texts.len()));
+            })?;
+            self.known.extend(new.iter().zip(vectors.rows()).map(|((key, _), vector)| (*key, vector.into())));
+            let step = step.into_inner().unwrap_or_else(PoisonError::into_inner);
             step.done(format_args!("encoded {} {what}", new.len()));
             if self.known.len() > MOST_KEPT {
                 self.known.retain(|key, _| keys.contains(key));

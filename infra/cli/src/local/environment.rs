@@ -4,15 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::anyhow;
-use hoopoe_aws::cause;
-
 use super::emulator;
-use crate::stack::{CREDENTIALS, LOCAL_REGION, Stack};
+use super::update::Functions;
+use crate::stack::{CREDENTIALS, LOCAL_REGION};
 
 /// Writes the file; the functions share the meaning of a variable's name, so one file serves them all.
-pub(super) async fn write(stack: &Stack, endpoint: &str, state: &Path) -> anyhow::Result<()> {
-    let client = aws_sdk_lambda::Client::new(stack.config());
+pub(super) fn write(functions: &Functions, endpoint: &str, state: &Path) -> anyhow::Result<()> {
     // What Lambda itself sets. The bundle is the one that `make build-InferenceFunction BINARIES=local` collects.
     let bundle = std::path::absolute("target/bundles/inference")?;
     let mut variables = BTreeMap::from([
@@ -22,14 +19,10 @@ pub(super) async fn write(stack: &Stack, endpoint: &str, state: &Path) -> anyhow
         ("AWS_SECRET_ACCESS_KEY".to_owned(), CREDENTIALS.1.to_owned()),
         ("LAMBDA_TASK_ROOT".to_owned(), bundle.display().to_string()),
     ]);
-    for name in stack.functions().into_values() {
-        let found = client
-            .get_function_configuration()
-            .function_name(name)
-            .send()
-            .await
-            .map_err(|error| anyhow!("the function {name} cannot be read: {}", cause(&error)))?;
-        variables.extend(found.environment.and_then(|environment| environment.variables).unwrap_or_default());
+    for function in functions.values() {
+        variables.extend(
+            function.environment().and_then(|environment| environment.variables()).cloned().unwrap_or_default(),
+        );
     }
     let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     emulator::write(&state.join("functions.env"), lines.as_bytes())

@@ -22,12 +22,16 @@ pub(super) struct StackPack {
 }
 
 impl StackPack {
+    /// The one in a folder.
+    pub(super) fn find(folder: &Path) -> anyhow::Result<Self> {
+        let pack = fs::canonicalize(folder);
+        Ok(Self { pack: pack.with_context(|| format!("there is no knowledge pack {}", folder.display()))? })
+    }
+
     /// The one that is `asked` for, else the one chosen before, else the default one. Says which, unless it is the last.
-    pub(super) fn choose(asked: Option<&Path>, state: &Path) -> anyhow::Result<Self> {
+    pub(super) fn choose(asked: Option<Self>, state: &Path) -> anyhow::Result<Self> {
         let chosen = match asked {
-            Some(asked) => fs::canonicalize(asked)
-                .map(|pack| Some(Self { pack }))
-                .with_context(|| format!("there is no knowledge pack {}", asked.display()))?,
+            Some(asked) => Some(asked),
             None => Self::remembered(state)?,
         };
         let default = Self { pack: PathBuf::from(DEFAULT_PACK) };
@@ -88,7 +92,7 @@ mod tests {
         for folder in [&state, &lotus] {
             fs::create_dir(folder).expect("a folder");
         }
-        let choose = |asked: Option<&Path>| StackPack::choose(asked, &state);
+        let choose = |asked: Option<&Path>| StackPack::choose(asked.map(StackPack::find).transpose()?, &state);
         assert_eq!(choose(None).expect("the default").folder(), Path::new(DEFAULT_PACK));
         let chosen = choose(Some(&lotus)).expect("there");
         assert_eq!(choose(None).expect("not remembered yet").folder(), Path::new(DEFAULT_PACK));

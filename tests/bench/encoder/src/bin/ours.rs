@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(graph) = arguments.next() {
         files.graph = graph.into();
     }
-    let mut encoder = Encoder::load(&files, Options { threads: 1, max_tokens: MAX_TOKENS })?;
+    let mut encoder = Encoder::load(&files, Options { max_tokens: MAX_TOKENS, ..Options::default() })?;
 
     serve(|request| {
         if let Some((count, tokens)) = request.make {

@@ -1,0 +1,196 @@
+//! Brings the code of deployed functions up to date, one by one and without SAM: a changed answer is one function's file.
+//!
+//! Lambda says of each function which zip it runs (`CodeSha256`). `functions.json` in the state folder says of such a zip
+//! what it was made of. A function is up to date if the zip that it runs is known and was made of what there is now; where
+//! nothing is known of it, as after an interruption or when the emulator has lost its state, it is updated once more.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{FunctionConfiguration, LastUpdateStatus};
+use hoopoe_aws::cause;
+use serde::{Deserialize, Serialize};
+
+use super::bundle::Bundles;
+use super::emulator;
+use crate::progress::Step;
+use crate::stack::Stack;
+
+/// How long the emulator may take to put new code in force.
+const IN_FORCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the deployed functions run, by their short names.
+pub(super) type Functions = BTreeMap<String, FunctionConfiguration>;
+
+/// Asks Lambda for the stack's functions.
+pub(super) async fn functions(stack: &Stack) -> anyhow::Result<Functions> {
+    let client = Client::new(stack.config());
+    let mut found = Functions::new();
+    let names = stack.functions();
+    let mut pages = client.list_functions().into_paginator().items().send();
+    while let Some(function) = pages.next().await {
+        let function = function.map_err(|error| anyhow!("the functions cannot be listed: {}", cause(&error)))?;
+        let short = names.iter().find(|(_, name)| Some(**name) == function.function_name());
+        found.extend(short.map(|(short, _)| ((*short).to_owned(), function.clone())));
+    }
+    Ok(found)
+}
+
+/// A zip that a function was given.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Made {
+    /// Its `CodeSha256`.
+    zip: String,
+    /// The digest of the bundle that it was made of.
+    bundle: String,
+}
+
+/// What is known of the zips that functions were given last, by the functions' short names.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Record(BTreeMap<String, Made>);
+
+impl Record {
+    /// The record in a state folder. One that is missing or damaged knows nothing.
+    pub(super) fn read(state: &Path) -> Self {
+        fs::read(path(state)).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+    }
+
+    fn write(&self, state: &Path) -> anyhow::Result<()> {
+        emulator::write(&path(state), &serde_json::to_vec(self)?)
+    }
+
+    fn note(&mut self, function: &str, zip: Option<&str>, bundle: &str) {
+        let made = zip.map(|zip| Made { zip: zip.to_owned(), bundle: bundle.to_owned() });
+        self.0.extend(made.map(|made| (function.to_owned(), made)));
+    }
+
+    /// Takes note of what SAM deployed: each function whose zip is another one than `before` has the bundle that there is.
+    pub(super) fn deployed(
+        &mut self,
+        before: &Functions,
+        after: &Functions,
+        bundles: &Bundles,
+        state: &Path,
+    ) -> anyhow::Result<()> {
+        for (function, now) in after {
+            let zip = before.get(function).and_then(FunctionConfiguration::code_sha256);
+            if let Some(bundle) = bundles.digests().get(function.as_str())
+                && zip != now.code_sha256()
+            {
+                self.note(function, now.code_sha256(), bundle);
+            }
+        }
+        self.write(state)
+    }
+
+    /// The function runs a zip that was made of this bundle.
+    fn holds(&self, function: &str, zip: Option<&str>, bundle: &str) -> bool {
+        self.0.get(function).is_some_and(|made| zip == Some(made.zip.as_str()) && made.bundle == bundle)
+    }
+}
+
+/// Updates each function that does not run the bundle that there is.
+///
+/// # Errors
+///
+/// When a bundle cannot be collected or the emulator refuses it. The functions before it are up to date.
+pub(super) async fn update(
+    stack: &Stack,
+    functions: &Functions,
+    record: &mut Record,
+    bundles: &Bundles,
+    state: &Path,
+) -> anyhow::Result<()> {
+    let outdated: Vec<_> = functions
+        .iter()
+        .filter_map(|(function, now)| Some((function, now, bundles.digests().get(function.as_str())?)))
+        .filter(|(function, now, bundle)| !record.holds(function, now.code_sha256(), bundle))
+        .collect();
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    let client = Client::new(stack.config());
+    let step = Step::start("Functions", format_args!("updating {} of {}", outdated.len(), functions.len()));
+    let scratch = state.join("build");
+    for (done, (function, now, bundle)) in outdated.iter().enumerate() {
+        step.doing(format_args!("updating {function} ({} of {})", done + 1, outdated.len()));
+        let zip = bundles.zip(function, &scratch)?;
+        let name = now.function_name().context("Lambda named the function before")?;
+        let refused = |reason: String| anyhow!("the code of {name} could not be updated: {reason}");
+        let updated = client
+            .update_function_code()
+            .function_name(name)
+            .zip_file(Blob::new(zip))
+            .send()
+            .await
+            .map_err(|error| refused(cause(&error)))?;
+        record.note(function, updated.code_sha256(), bundle);
+        record.write(state)?;
+    }
+    // Empty by now.
+    drop(fs::remove_dir(&scratch));
+    for (_, now, _) in &outdated {
+        await_update(&client, now.function_name().unwrap_or_default()).await?;
+    }
+    let names: Vec<&str> = outdated.iter().map(|(function, ..)| function.as_str()).collect();
+    step.done(format_args!("updated {}", names.join(", ")));
+    Ok(())
+}
+
+/// Waits until a function runs the code that it was given.
+async fn await_update(client: &Client, name: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + IN_FORCE;
+    loop {
+        let found = client.get_function_configuration().function_name(name).send().await;
+        let found = found.map_err(|error| anyhow!("the function {name} cannot be read: {}", cause(&error)))?;
+        match found.last_update_status() {
+            Some(LastUpdateStatus::InProgress) => {
+                ensure!(Instant::now() < deadline, "the new code of {name} is not in force after {IN_FORCE:?}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Some(LastUpdateStatus::Failed) => {
+                bail!("the code of {name} was refused: {}", found.last_update_status_reason().unwrap_or_default())
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn path(state: &Path) -> PathBuf {
+    state.join("functions.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_zip_that_is_known_and_made_of_this_bundle_is_up_to_date() {
+        let mut record = Record::default();
+        assert!(!record.holds("inference", Some("zip"), "bundle"), "nothing is known");
+        record.note("inference", Some("zip"), "bundle");
+        assert!(record.holds("inference", Some("zip"), "bundle"));
+        assert!(!record.holds("inference", Some("zip"), "changed"), "an answer was changed");
+        assert!(!record.holds("inference", Some("other"), "bundle"), "the emulator has an older state");
+        assert!(!record.holds("webchat", Some("zip"), "bundle"), "another function");
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_a_damaged_one_knows_nothing() {
+        let state = tempfile::tempdir().expect("a scratch folder");
+        assert_eq!(Record::read(state.path()), Record::default());
+        let mut record = Record::default();
+        record.note("inference", Some("zip"), "bundle");
+        record.write(state.path()).expect("written");
+        assert_eq!(Record::read(state.path()), record);
+        fs::write(path(state.path()), "{").expect("written");
+        assert_eq!(Record::read(state.path()), Record::default());
+    }
+}

@@ -90,9 +90,13 @@ fn line(key: &KeyName, width: usize, version: &Version, live: bool, now: Timesta
         _ => "",
     };
     let state = format!("{}{note}", version.state);
-    let (age, since) = (age(now.since(version.created_at)), age(now.since(version.since)));
+    let stored = age(now.since(version.created_at));
+    let since = match version.since == version.created_at {
+        true => String::new(),
+        false => format!(", in this state for {}", age(now.since(version.since))),
+    };
     let (key, number) = (key.to_string(), version.number);
-    format!("{key:<width$}  version {number:<4} {state:<25} stored {age} ago, in this state for {since}")
+    format!("{key:<width$}  version {number:<4} {state:<25} stored {stored} ago{since}")
 }
 
 fn age(age: Duration) -> String {
@@ -135,4 +139,23 @@ fn record(entry: &Entry) -> Value {
     json!({
         "at": at.as_millis(), "key": key, "version": version, "action": action, "who": actor.who, "from": actor.origin,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_how_old_a_version_is_and_for_how_long_it_is_what_it_is() {
+        let key = KeyName { channel: Channel::Slack, bot: BotId::default(), purpose: hoopoe_keyring::Purpose::Send };
+        let row = |created_at, since, watched| {
+            let [created_at, since] = [created_at, since].map(Timestamp::from_secs);
+            let version = Version { number: 2, state: State::Current, created_at, since, watched, noticed: 0 };
+            line(&key, 16, &version, true, Timestamp::from_secs(1_000_000))
+        };
+        let new = row(1_000_000 - 300, 1_000_000 - 300, false);
+        assert_eq!(new, "slack/main/send   version 2    current                   stored 5 min ago");
+        let promoted = row(1_000_000 - 7200, 1_000_000 - 30, true);
+        assert!(promoted.ends_with("current, watched          stored 2 h ago, in this state for 30 s"), "{promoted}");
+    }
 }

@@ -1,5 +1,5 @@
 //! The promise of the default pack, held with the real model: at least 95 % of the test questions in scope answered
-//! rightly, at most 5 % of those out of scope answered at all. Needs `make model` and `hoopoe knowledge build`.
+//! rightly, at most 5 % of those out of scope answered at all. Needs `make model` and `make shop`.
 
 use std::path::Path;
 
@@ -16,11 +16,11 @@ fn the_shop_pack_keeps_its_promise() {
     let mut encoder = Encoder::load(&files, Options::from_environment())
         .unwrap_or_else(|error| panic!("{error}\nThis test needs the model: run `make model` first."));
     let knowledge = Knowledge::load(&root.join("target/knowledge/shop/knowledge.idx"), encoder.model_id())
-        .unwrap_or_else(|error| panic!("{error}\nThis test needs the index: run `hoopoe knowledge build` first."));
+        .unwrap_or_else(|error| panic!("{error}\nThis test needs the index: run `make shop` first."));
     assert_eq!(
         *knowledge.digest(),
         pack.digest,
-        "the index is older than the pack: run `hoopoe knowledge build` first"
+        "the index is older than the pack: run `make shop` first"
     );
 
     let questions: Vec<&str> = pack.test.texts().collect();

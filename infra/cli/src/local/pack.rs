@@ -39,7 +39,7 @@ impl StackPack {
         let name = chosen.pack.strip_prefix(std::env::current_dir()?).unwrap_or(&chosen.pack).display();
         ensure!(
             chosen.pack.is_dir(),
-            "the knowledge pack {name}, which `hoopoe up --pack` chose, is gone; choose another with --pack"
+            "the knowledge pack {name}, which `hoopoe up --pack FOLDER` chose, is gone; choose another with --pack"
         );
         line("Knowledge", format_args!("{name} (chosen with --pack; `hoopoe up --pack {DEFAULT_PACK}` goes back)"));
         Ok(chosen)

@@ -51,9 +51,9 @@ const TOPIC: f32 = 0.3;
 const BACKGROUND: f32 = 10.0;
 const COMMON_QUESTIONS: f32 = 5.0;
 
-/// Wordings of a common question, in each language, to which a question's distance is measured when it is answered;
-/// the ones that are nearest to the centre. The classifier learns from all.
-const NEAREST_OF_TOPIC: usize = 2;
+/// Wordings of a common question, in each language, to which a question's distance is measured when it is answered: the
+/// ones that are nearest to the centre. The classifier learns from all.
+const NEAREST_OF_TOPIC: usize = 1;
 
 /// The texts of a pack and of [`builtin`], before it is known what the latter mean beside the pack.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! What is counted. Each case has fixed inputs, made before the count begins, and does one thing once.
 
+use std::collections::HashMap;
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
@@ -14,6 +15,7 @@ use hoopoe_channels::{Request, Sender, Settings, Webhook};
 use hoopoe_encoder::batching::split;
 use hoopoe_encoder::tokenizer::{Tokenizer, compile::compile};
 use hoopoe_knowledge::build::{Encoded, build};
+use hoopoe_knowledge::corpus::Corpus;
 use hoopoe_knowledge::{Date, Knowledge, Pack};
 use hoopoe_message::{BotId, Conversation, MessageId, Reply, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -148,7 +150,11 @@ fn knowledge(root: &Path) -> anyhow::Result<Case> {
         Some(stored) => stored,
         None => {
             eprintln!("learning the shop's intents from invented vectors");
-            let vectors: Vec<f32> = pack.examples().enumerate().flat_map(|(at, it)| vector(it.intent, at)).collect();
+            let intents: HashMap<&str, usize> =
+                pack.examples().filter_map(|example| Some((example.text.trim(), example.intent?))).collect();
+            let corpus = Corpus::new(&pack);
+            let texts = corpus.texts().enumerate();
+            let vectors: Vec<f32> = texts.flat_map(|(at, text)| vector(intents.get(text).copied(), at)).collect();
             let index = build(&pack, Encoded { model: MODEL, vectors: &vectors })?;
             fs::create_dir_all(root.join("target/guard"))?;
             fs::write(&path, index)?;

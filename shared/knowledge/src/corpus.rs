@@ -7,11 +7,11 @@
 //!
 //! | the nearest intent | the topic |
 //! |---|---|
-//! | means the same ([`JOINS`]) | teaches that intent |
-//! | is related ([`RELATED`]) | is left out: it is neither that intent nor surely something else |
+//! | means the same (`JOINS`) | teaches that intent |
+//! | is related (`RELATED`) | is left out: it is neither that intent nor surely something else |
 //! | is another matter | is an intent of its own if it is small talk, and part of the background if not |
 //!
-//! A text of the built-in background is left out where an example of the pack says nearly the same ([`SAME`]).
+//! A text of the built-in background is left out where an example of the pack says nearly the same (`SAME`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

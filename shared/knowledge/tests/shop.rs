@@ -17,11 +17,7 @@ fn the_shop_pack_keeps_its_promise() {
         .unwrap_or_else(|error| panic!("{error}\nThis test needs the model: run `make model` first."));
     let knowledge = Knowledge::load(&root.join("target/knowledge/shop/knowledge.idx"), encoder.model_id())
         .unwrap_or_else(|error| panic!("{error}\nThis test needs the index: run `make shop` first."));
-    assert_eq!(
-        *knowledge.digest(),
-        pack.digest,
-        "the index is older than the pack: run `make shop` first"
-    );
+    assert_eq!(*knowledge.digest(), pack.digest, "the index is older than the pack: run `make shop` first");
 
     let questions: Vec<&str> = pack.test.texts().collect();
     let embeddings = encoder.encode(&questions).expect("texts the model can read");

@@ -88,7 +88,7 @@ impl Eval {
     fn few(self, global: &Global) -> anyhow::Result<()> {
         let mut vectors = self.sources.vectors()?;
         let mut trials = Trials::default();
-        let rows = self.rows.as_deref().map(|file| read_rows(file)).transpose()?;
+        let rows = self.rows.as_deref().map(read_rows).transpose()?;
         let asked_rows = match (&rows, &self.test) {
             (Some(_), Some(file)) => read_rows(file)?,
             _ => Vec::new(),

@@ -20,7 +20,7 @@ mod new;
 mod report;
 mod vectors;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -62,8 +62,8 @@ The folder is printed.
 /// What an index is made of.
 #[derive(Args, Debug)]
 struct Sources {
-    /// The folder of the pack.
-    #[arg(long, value_name = "DIR", default_value_os_t = project::path(folder::DEFAULT_PACK))]
+    /// The folder of the pack; the current one if it is a pack, and else the shop's.
+    #[arg(long, value_name = "DIR", default_value_os_t = default_pack())]
     pack: PathBuf,
     /// The folder of the built model.
     #[arg(
@@ -73,6 +73,10 @@ struct Sources {
         env = "HOOPOE_MODEL_DIR"
     )]
     model: PathBuf,
+}
+
+fn default_pack() -> PathBuf {
+    if Path::new("pack.yaml").exists() { PathBuf::from(".") } else { project::path(folder::DEFAULT_PACK) }
 }
 
 impl Sources {

@@ -84,7 +84,7 @@ impl Up {
         let asked = self.pack.as_deref().map(StackPack::find).transpose()?;
         project::enter()?;
         fs::create_dir_all(&global.state).with_context(|| format!("{} could not be made", global.state.display()))?;
-        let _lock = lock(&global.state)?;
+        let lock = lock(&global.state)?;
         prerequisites::check()?;
         let pack = StackPack::choose(asked, &global.state)?;
 
@@ -96,7 +96,7 @@ impl Up {
         pack.remember(&knowledge, &global.state)?;
 
         let emulator = self.emulator(&environments.emulator, &global.state)?;
-        let (stack, functions) = deployed(&emulator, &environments.sam, &global.state, knowledge).await?;
+        let (stack, functions) = deployed(&emulator, &environments.sam, &global.state, &lock, knowledge).await?;
         let main = BotId::default();
         if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
             channel::add_webchat(&stack, &main).await?;
@@ -177,7 +177,9 @@ fn local_only(global: &Global) -> anyhow::Result<()> {
 /// Held while `up` runs: two at once would start two emulators on one state.
 fn lock(state: &Path) -> anyhow::Result<File> {
     let path = state.join("lock");
-    let file = File::create(&path).with_context(|| format!("{} could not be written", path.display()))?;
+    // It can be read too: as the standard input of what it is handed on to, it is empty.
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.with_context(|| format!("{} could not be written", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!("another `hoopoe up` is at work on {}", state.display()),
@@ -229,6 +231,7 @@ async fn deployed(
     emulator: &Emulator,
     sam: &Path,
     state: &Path,
+    lock: &File,
     knowledge: PathBuf,
 ) -> anyhow::Result<(Stack, update::Functions)> {
     let endpoint = emulator.endpoint();
@@ -243,7 +246,7 @@ async fn deployed(
     let (stack, functions) = match before.filter(|stack| stack.tag(deploy::FINGERPRINT) == Some(&fingerprint)) {
         Some(stack) => (stack, running),
         None => {
-            Sam { bin: sam, state, endpoint: &endpoint }.deploy(bundles.knowledge(), &fingerprint)?;
+            Sam { bin: sam, state, endpoint: &endpoint, lock }.deploy(bundles.knowledge(), &fingerprint)?;
             let stack = Stack::local(&endpoint).await?;
             let stack = stack.context("the emulator does not know the stack that was deployed just now")?;
             let deployed = update::functions(&stack).await?;
@@ -253,4 +256,25 @@ async fn deployed(
     };
     update::update(&stack, &functions, &mut record, &bundles, state).await?;
     Ok((stack, functions))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn what_was_started_holds_the_lock_when_its_parent_is_gone() {
+        let state = tempfile::tempdir().expect("a scratch folder");
+        let held = lock(state.path()).expect("nobody holds it");
+        let mut child = Command::new("sleep");
+        child.arg("600").stdin(held.try_clone().expect("a second handle")).stdout(Stdio::null());
+        let mut child = child.spawn().expect("sleep is there");
+        drop(held);
+        let refused = lock(state.path()).expect_err("the child holds it").to_string();
+        assert!(refused.contains("another `hoopoe up` is at work"), "{refused}");
+        child.kill().and_then(|()| child.wait()).expect("the child ends");
+        drop(lock(state.path()).expect("nobody holds it any more"));
+    }
 }

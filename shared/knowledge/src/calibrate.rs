@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::Thresholds;
 use crate::held_out::HeldOut;
-use crate::pack::SETTINGS;
+use crate::pack::{self, SETTINGS};
 use crate::ranking::Outcome;
 
 /// How far from the threshold that follows from the evidence another may be, in steps of a hundredth: no pack is made
@@ -56,19 +56,28 @@ fn worth(text: &HeldOut, thresholds: Thresholds) -> i64 {
 /// Writes thresholds to `pack.yaml`, leaving every other line, the comments included, as it is.
 ///
 /// # Errors
-/// When the file cannot be read or written.
+/// When the file cannot be read or written, or is written in such a way that the new text would not say the thresholds:
+/// then the line to write is named, and the file stays as it is.
 pub fn store(pack: &Path, thresholds: &Thresholds) -> io::Result<()> {
     let file = pack.join(SETTINGS);
     let text = replaced(&std::fs::read_to_string(&file)?, thresholds);
+    if pack::thresholds(&file, &text) != Some(*thresholds) {
+        let message = format!("{} could not be changed; write this line to it: {}", file.display(), line(thresholds));
+        return Err(io::Error::other(message));
+    }
     let scratch = file.with_extension("yaml.new");
     std::fs::write(&scratch, text)?;
     std::fs::rename(&scratch, &file)
 }
 
+fn line(thresholds: &Thresholds) -> String {
+    let Thresholds { answer, scope, suggest } = thresholds;
+    format!("thresholds: {{answer: {answer}, scope: {scope}, suggest: {suggest}}}")
+}
+
 /// The text with its `thresholds`, on one line or several, replaced; at its end where it has none.
 fn replaced(text: &str, thresholds: &Thresholds) -> String {
-    let Thresholds { answer, scope, suggest } = thresholds;
-    let line = format!("thresholds: {{answer: {answer}, scope: {scope}, suggest: {suggest}}}\n");
+    let line = format!("{}\n", line(thresholds));
     let mut lines = text.split_inclusive('\n').peekable();
     let mut new = String::with_capacity(text.len() + line.len());
     let mut written = false;

@@ -115,6 +115,14 @@ fn settings(pack: &Pack, findings: &mut Findings) {
         let message = format!("the default language {} is not among the languages", *settings.default_language);
         findings.error(file, settings.default_language.line, message);
     }
+    let known = &builtin().background;
+    for language in languages.iter().filter(|language| !known.contains_key(language)) {
+        let message = format!(
+            "nothing is built in for {language}, and the default model reads Chinese and English well, other languages in \
+             the Latin script less well, and others hardly; try it with `hoopoe knowledge ask QUESTION`"
+        );
+        findings.warning(file, languages.line, message);
+    }
     for name in TextName::ALL {
         text(pack, name, findings);
     }
@@ -204,6 +212,10 @@ fn of_intent(pack: &Pack, intent: &Intent, ids: &HashMap<&str, &Intent>, finding
     }
     for text in utterances.values().flatten() {
         length(file, text, &format!("an utterance of {}", **id), MAX_UTTERANCE, findings);
+    }
+    for text in utterances.values().filter(|texts| texts.len() == 1).flatten().filter(|text| text.contains('，')) {
+        let message = format!("{} has one utterance here; between two, YAML wants the comma , and not ，", **id);
+        findings.warning(file, text.line, message);
     }
     if utterances.values().all(Vec::is_empty) {
         let message = format!("{} has no utterances; how do people ask for it?", **id);

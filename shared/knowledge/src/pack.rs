@@ -11,7 +11,7 @@ use hoopoe_message::Language;
 use sha2::{Digest, Sha256};
 
 use crate::{TextName, Thresholds, Validity, builtin};
-use format::{IntentFile, SettingsFile, TestFile};
+use format::{IntentFile, SettingsFile, TestFile, background};
 pub use source::{Lined, ReadError};
 use source::{parse, read, read_bytes};
 pub use words::Translated;
@@ -178,6 +178,10 @@ impl Pack {
         };
 
         let (path, text) = take(Path::new(SETTINGS))?;
+        if let Some((line, _)) = (1..).zip(text.lines()).find(|(_, line)| line.trim_start().starts_with("color: #")) {
+            let reason = "in YAML # begins a comment; write the color in quotes, such as \"#b4552d\"";
+            return Err(ReadError::new(&path, Some(line), reason));
+        }
         let settings = parse::<SettingsFile>(&path, &text)?.settings(&path)?;
         let languages = &settings.languages;
         let mut intents: Vec<Intent> = Vec::new();
@@ -191,7 +195,7 @@ impl Pack {
             }
         }
         let background = match folder.join(BACKGROUND).exists() {
-            true => take(Path::new(BACKGROUND)).and_then(|(path, text)| parse(&path, &text))?,
+            true => take(Path::new(BACKGROUND)).and_then(|(path, text)| background(&path, &text, languages))?,
             false => BTreeMap::new(),
         };
         if let Some(logo) = &settings.page.logo {
@@ -247,6 +251,12 @@ impl Pack {
     }
 }
 
+/// The thresholds in the text of `pack.yaml`; `None` where there are none, or it cannot be read.
+pub(crate) fn thresholds(file: &Path, text: &str) -> Option<Thresholds> {
+    let settings = parse::<SettingsFile>(file, text).ok()?.settings(file).ok()?;
+    settings.thresholds.map(|thresholds| *thresholds)
+}
+
 /// The names of files of a pack.
 pub(crate) const SETTINGS: &str = "pack.yaml";
 pub(crate) const BACKGROUND: &str = "background.yaml";
@@ -262,7 +272,9 @@ fn intent_files(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = Vec::new();
     for entry in path.read_dir().map_err(|error| ReadError::io(&path, &error))? {
         let name = entry.map_err(|error| ReadError::io(&path, &error))?.file_name();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "yaml") {
+        // Editors and macOS leave hidden files beside those they belong to.
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        if !is_hidden && Path::new(&name).extension().is_some_and(|extension| extension == "yaml") {
             files.push(Path::new("intents").join(name));
         }
         if files.len() > MAX_INTENT_FILES {

@@ -101,10 +101,10 @@ fn intent(label: &str, utterances: &[&str], language: Language) -> Intent {
     }
 }
 
-/// A label as an intent's id.
+/// A label as an intent's id; labels that differ in other than legal characters stay apart.
 fn id(label: &str) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    label.chars().map(legal).collect()
+    format!("{}_{:08x}", label.chars().map(legal).collect::<String>(), crc32fast::hash(label.as_bytes()))
 }
 
 fn lined<T>(value: T) -> Lined<T> {

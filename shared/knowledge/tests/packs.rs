@@ -11,7 +11,7 @@ use hoopoe_knowledge::corpus::Corpus;
 use hoopoe_knowledge::evaluate::evaluate;
 use hoopoe_knowledge::held_out::held_out;
 use hoopoe_knowledge::similar::similar;
-use hoopoe_knowledge::{Date, Decision, Knowledge, Pack, TextName};
+use hoopoe_knowledge::{Date, Decision, Knowledge, Pack, TextName, Thresholds};
 use hoopoe_message::Timestamp;
 use tempfile::TempDir;
 
@@ -261,6 +261,23 @@ fn calibration_stays_near_the_usual_thresholds_and_stores_them_beside_the_commen
 }
 
 #[test]
+fn a_file_that_would_not_say_the_thresholds_stays_as_it_is() {
+    let thresholds = Thresholds { answer: 0.4, scope: 0.3, suggest: 0.02 };
+    let block = "thresholds:\n  answer: 0.5\n\n  scope: 0.3\n  suggest: 0.3\n";
+    for to in [block.to_owned(), block.replace("\n\n", "\n# why\n"), block.replace("thresholds", "\"thresholds\"")] {
+        let folder = changed("pack.yaml", "thresholds: {answer: 0.5, scope: 0.3, suggest: 0.3}\n", &to);
+        let before = fs::read_to_string(folder.path().join("pack.yaml")).expect("the settings");
+        match store(folder.path(), &thresholds) {
+            Ok(()) => assert_eq!(read(&folder).settings.thresholds.map(|stored| *stored), Some(thresholds)),
+            Err(error) => {
+                assert!(error.to_string().contains("write this line to it: thresholds: {answer: 0.4"), "{error}");
+                assert_eq!(fs::read_to_string(folder.path().join("pack.yaml")).expect("the settings"), before);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_pack_of_one_language_is_written_plainly() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::create_dir(folder.path().join("intents")).expect("a new folder");
@@ -285,6 +302,16 @@ fn a_pack_of_one_language_is_written_plainly() {
     // Small talk is answered without a word of the pack.
     let hello = knowledge.decide(&vector("hello there"), "Hello there!", en, today);
     assert!(matches!(hello, Decision::Answer { intent: "greeting", .. }), "{hello:?}");
+
+    write("background.yaml", "[do you sell shoes]\n");
+    write("intents/.#a.yaml", "what an editor leaves behind\n");
+    let pack = Pack::read(folder.path()).expect("a readable pack");
+    assert_eq!(pack.background[&en][0].value, "do you sell shoes");
+    fs::remove_file(folder.path().join("background.yaml")).expect("the file");
+
+    write("pack.yaml", "name: plain\nlanguages: [en]\npage:\n  color: #b4552d\n");
+    let error = Pack::read(folder.path()).expect_err("a comment").to_string();
+    assert!(error.contains("pack.yaml:4: in YAML # begins a comment"), "{error}");
 
     write("pack.yaml", "name: plain\nlanguages: [en, zh]\n");
     let error = Pack::read(folder.path()).expect_err("words without a language").to_string();

@@ -81,7 +81,7 @@ impl Ask {
             }
             Decision::Fallback => {}
         }
-        output::result(&asked, global.json)
+        if global.json { output::json(&asked) } else { output::line(asked.to_string().trim_end()) }
     }
 }
 
@@ -91,17 +91,17 @@ impl fmt::Display for Asked {
         for suggestion in &self.suggestions {
             writeln!(f, "  [{suggestion}]")?;
         }
-        match (&self.intent, self.probability) {
-            (Some(intent), Some(probability)) if probability >= 1.0 => {
-                write!(f, "\n{intent}: it has these very words\nwithout them:")?;
+        match (&self.intent, self.outcome) {
+            (Some(intent), _) if self.probability >= Some(1.0) => {
+                writeln!(f, "\nAnswered with {intent}, which has these very words. Without them:")?;
             }
-            (Some(intent), _) => write!(f, "\n{intent} of")?,
-            (None, _) if self.suggestions.is_empty() => write!(f, "\nthe fallback of")?,
-            (None, _) => write!(f, "\nsuggestions of")?,
+            (Some(intent), _) => writeln!(f, "\nAnswered with {intent}. How probable each is:")?,
+            (None, "suggestions") => writeln!(f, "\nOffered, because none is sure enough. How probable each is:")?,
+            (None, _) => writeln!(f, "\nThe fallback, because nothing is near. How probable each is:")?,
         }
         for (intent, probability) in &self.nearest {
             let intent = intent.as_deref().unwrap_or("(nothing that the bot answers)");
-            write!(f, "\n{:>6.1} %  {intent}", probability * 100.0)?;
+            writeln!(f, "{:>6.1} %  {intent}", probability * 100.0)?;
         }
         Ok(())
     }

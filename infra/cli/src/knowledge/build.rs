@@ -22,16 +22,17 @@ use crate::progress::{self, Step};
 ///
 /// When the pack has errors, of which the first is named, or the folder cannot be written.
 pub(super) fn built(pack: &Pack, vectors: &mut Vectors, folder: &Path) -> anyhow::Result<Knowledge> {
-    page(pack, &folder.join(PAGE))?;
+    refuse_errors(pack)?;
     let file = folder.join(INDEX);
     if let Ok(knowledge) = Knowledge::load(&file, vectors.model())
         && *knowledge.digest() == pack.digest
     {
+        page(pack, &folder.join(PAGE))?;
         progress::line("Knowledge", format_args!("{} is up to date", file.display()));
         return Ok(knowledge);
     }
-    refuse_errors(pack)?;
     let index = index(pack, vectors)?;
+    page(pack, &folder.join(PAGE))?;
     write(&file, &index)?;
     progress::line("Knowledge", format_args!("{}: {} KB", file.display(), index.len() / 1000));
     Ok(Knowledge::from_bytes(&index, vectors.model())?)
@@ -61,17 +62,28 @@ pub(super) fn encoded(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<
 
 /// Writes how the web chat's page looks, where the pack says anything about it.
 fn page(pack: &Pack, file: &Path) -> anyhow::Result<()> {
-    let Page { name, logo, color } = &pack.settings.page;
-    if name.is_none() && logo.is_none() && color.is_none() {
+    match appearance(pack)? {
+        Some(appearance) => write(file, &serde_json::to_vec_pretty(&appearance)?),
         // A page of former times would stay for ever.
-        return match fs::remove_file(file) {
+        None => match fs::remove_file(file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("{} could not be removed", file.display()))
             }
             _ => Ok(()),
-        };
+        },
     }
-    refuse_errors(pack)?;
+}
+
+/// How the web chat's page looks; `None` where the pack says nothing about it.
+///
+/// # Errors
+///
+/// When the name, the logo or the color is not one.
+pub(super) fn appearance(pack: &Pack) -> anyhow::Result<Option<Appearance>> {
+    let Page { name, logo, color } = &pack.settings.page;
+    if name.is_none() && logo.is_none() && color.is_none() {
+        return Ok(None);
+    }
     let (names, default_language) = match name {
         Some(names) => {
             let names = names.iter().map(|(&language, name)| Ok((language, Name::try_from(name.trim().to_owned())?)));
@@ -80,12 +92,11 @@ fn page(pack: &Pack, file: &Path) -> anyhow::Result<()> {
         None => (Appearance::default().names().clone(), Appearance::default().default_language()),
     };
     let color = color.as_ref().map(|color| Color::try_from(color.value.clone())).transpose()?;
-    let logo = pack.logo()?.map(|bytes| Logo::from_file(&bytes)).transpose().with_context(|| {
+    let picture = pack.logo()?.map(|bytes| Logo::from_file(&bytes)).transpose().with_context(|| {
         let path = logo.as_ref().map(|logo| pack.folder.join(&logo.value)).unwrap_or_default();
         format!("the logo {} cannot be shown", path.display())
     })?;
-    let appearance = Appearance::new(names, default_language, logo, color)?;
-    write(file, &serde_json::to_vec_pretty(&appearance)?)
+    Ok(Some(Appearance::new(names, default_language, picture, color)?))
 }
 
 /// Writes a file beside its place and then in it, so that a reader finds the old one or the new one, never half of one.
@@ -122,6 +133,9 @@ pub(super) fn refuse_errors(pack: &Pack) -> anyhow::Result<()> {
 ///
 /// When there is none, or it cannot be read.
 pub(super) fn read(pack: &Path) -> anyhow::Result<Pack> {
+    if pack.is_file() {
+        bail!("{} is a file; name the folder of the knowledge pack", pack.display());
+    }
     if !pack.join("pack.yaml").exists() {
         bail!(
             "there is no knowledge pack in {0}: it has no pack.yaml; `hoopoe knowledge new {0}` writes one",

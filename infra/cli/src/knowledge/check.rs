@@ -84,6 +84,13 @@ impl Check {
         if !self.quick && !pack.intents.is_empty() {
             checked.look_closer(&pack, &mut self.sources.vectors()?)?;
         }
+        if checked.count(Severity::Error) == 0
+            && let Err(error) = build::appearance(&pack)
+        {
+            let line = pack.settings.page.logo.as_ref().map_or(1, |logo| logo.line);
+            let (severity, file) = (Severity::Error, "pack.yaml".into());
+            checked.findings.push(Finding { severity, file, line, message: format!("{error:#}") });
+        }
         let errors = checked.count(Severity::Error);
         output::result(&checked, global.json)?;
         if errors > 0 {
@@ -174,9 +181,9 @@ impl fmt::Display for Told<'_> {
         let percent = |part: usize| (part * 100 + utterances / 2) / (*utterances).max(1);
         write!(
             f,
-            "About {} % right: of {}, each asked without having been learned, {right} are answered rightly, {wrong} \
-             wrongly, and {offered} find their intent among the suggestions. People's own questions usually do better, as \
-             the utterances of an intent are written to differ.",
+            "At least about {} % right: of {}, each asked without having been learned, {right} are answered rightly, {wrong} \
+             wrongly, and {offered} find their intent among the suggestions. People's own questions usually do much \
+             better, as the utterances of an intent are written to differ.",
             percent(*right),
             counted(*utterances, "utterance"),
         )?;

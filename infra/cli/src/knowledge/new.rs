@@ -57,7 +57,10 @@ impl Template {
 
 impl New {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<()> {
-        let name = self.folder.file_name().and_then(|name| name.to_str()).context("the folder has no name")?;
+        let name =
+            self.folder.file_name().and_then(|name| name.to_str()).with_context(|| {
+                format!("{} has no name to call the pack by; name a new folder", self.folder.display())
+            })?;
         let occupied = fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_some());
         ensure!(!occupied, "{} exists and is not empty; choose another folder", self.folder.display());
         ensure!(!self.folder.is_file(), "{} is a file; choose another name", self.folder.display());
@@ -67,13 +70,17 @@ impl New {
         if let Some(unknown) = self.languages.iter().find(|language| !known.contains(language)) {
             let known: Vec<String> = known.iter().map(ToString::to_string).collect();
             bail!(
-                "there is no {unknown} in the pack {}, which has {}; begin with one of these and add your own language",
+                "there is no {unknown} in the pack {}, which has {}; begin with one of these, then add your own to languages, texts and intents",
                 self.from.name(),
                 known.join(" and ")
             );
         }
-        let mut languages = self.languages.clone();
-        languages.dedup();
+        let mut languages: Vec<Language> = Vec::new();
+        for language in &self.languages {
+            if !languages.contains(language) {
+                languages.push(*language);
+            }
+        }
         let files = files(&template, &pack, name, &languages)?;
         for (file, text) in &files {
             let path = self.folder.join(file);
@@ -91,7 +98,7 @@ impl New {
                 "files": files.iter().map(|(file, _)| file).collect::<Vec<_>>(),
             }));
         }
-        let folder = self.folder.display();
+        let folder = quoted(&self.folder);
         output::line(format_args!(
             "{folder}: {} questions in {}. Change them, then\n\n  hoopoe knowledge ask \"{}\" --pack {folder}\n  hoopoe \
              knowledge check --pack {folder}\n  hoopoe up --pack {folder}",
@@ -128,6 +135,13 @@ fn files(template: &Path, pack: &Pack, name: &str, languages: &[Language]) -> an
         files.push((file, new));
     }
     Ok(files)
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
+    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// The comment that a file begins with.

@@ -39,10 +39,10 @@ impl Vectors {
         let record = size_of::<Key>() + encoder.dimension() * size_of::<f32>();
         // What cannot be read is encoded again.
         let bytes = fs::read(&file).unwrap_or_default();
-        let known = bytes.chunks_exact(record).map(|record| {
+        let known = bytes.chunks_exact(record).filter_map(|record| {
             let (key, numbers) = record.split_first_chunk().expect("a record begins with its key");
-            let numbers = numbers.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number));
-            (*key, numbers.collect())
+            let numbers: Box<[f32]> = numbers.as_chunks().0.iter().map(|&number| f32::from_le_bytes(number)).collect();
+            is_vector(&numbers).then_some((*key, numbers))
         });
         Ok(Self { known: known.collect(), encoder, file })
     }
@@ -114,7 +114,26 @@ impl Vectors {
     }
 }
 
+/// Whether the numbers can be what an encoder gives: a vector of length 1.
+fn is_vector(numbers: &[f32]) -> bool {
+    let square: f32 = numbers.iter().map(|number| number * number).sum();
+    (square - 1.0).abs() < 1e-3
+}
+
 fn key(model: &str, text: &str) -> Key {
     let digest = Sha256::new().chain_update(model).chain_update([0]).chain_update(text).finalize();
     *digest.first_chunk().expect("a SHA-256 has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_encoder_gives_is_not_believed() {
+        assert!(is_vector(&[0.6, 0.8]));
+        for damaged in [[0.0, 0.0], [0.6, 0.9], [f32::NAN, 0.8], [0.6, f32::INFINITY]] {
+            assert!(!is_vector(&damaged), "{damaged:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(super) struct Sam<'a> {
     pub(super) state: &'a Path,
     /// Where the emulator listens.
     pub(super) endpoint: &'a str,
+    /// What keeps a second `up` away.
+    pub(super) lock: &'a File,
 }
 
 impl Sam<'_> {
@@ -100,7 +102,8 @@ impl Sam<'_> {
             .env("SAM_CLI_TELEMETRY", "0")
             // Its log is followed while it is written.
             .env("PYTHONUNBUFFERED", "1")
-            .stdin(Stdio::null())
+            // SAM and what it starts hold the lock as long as they run, also when this command was killed.
+            .stdin(self.lock.try_clone()?)
             .stdout(log.try_clone()?)
             .stderr(log.try_clone()?);
         Ok(command)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hoopoe_message::Language;
 use serde::Deserialize;
 
-use super::source::{Lined, ReadError};
+use super::source::{Lined, ReadError, parse};
 use super::words::{Text, Texts, Translated};
 use super::{Builtin, InScope, Intent, OutOfScope, Page, Settings, SmallTalk, TestSet};
 use crate::{TextName, Thresholds, Validity};
@@ -96,6 +96,18 @@ struct QuestionFile {
     language: Option<Language>,
     #[serde(default)]
     intent: Option<Lined<String>>,
+}
+
+/// `background.yaml`: a list for each language, or one in a pack of one language.
+pub(super) fn background(
+    path: &Path,
+    text: &str,
+    languages: &[Language],
+) -> Result<BTreeMap<Language, Vec<Lined<String>>>, ReadError> {
+    let texts: Lined<Texts> = parse(path, text)?;
+    let line = texts.line;
+    let by_language = texts.value.in_language(only(languages));
+    by_language.ok_or_else(|| languageless(path, line, "the list", languages))
 }
 
 /// The only language of a pack, which plain words are in.

@@ -268,9 +268,11 @@ mod tests {
     fn what_was_started_holds_the_lock_when_its_parent_is_gone() {
         let state = tempfile::tempdir().expect("a scratch folder");
         let held = lock(state.path()).expect("nobody holds it");
-        let mut child = Command::new("sleep");
-        child.arg("600").stdin(held.try_clone().expect("a second handle")).stdout(Stdio::null());
-        let mut child = child.spawn().expect("sleep is there");
+        let mut child = {
+            let mut command = Command::new("sleep");
+            command.arg("600").stdin(held.try_clone().expect("a second handle")).stdout(Stdio::null());
+            command.spawn().expect("sleep is there")
+        };
         drop(held);
         let refused = lock(state.path()).expect_err("the child holds it").to_string();
         assert!(refused.contains("another `hoopoe up` is at work"), "{refused}");

@@ -191,11 +191,8 @@ knowledge: model ## Build a pack for AWS (PACK=folder; kept until another is nam
 	rm -rf $(STAGED) && mv $(STAGED).new $(STAGED) && \
 	echo "sam build now ships the knowledge pack $$pack (PACK=folder ships another)"
 
-.PHONY: functions
-functions: knowledge binaries ## Compile the functions for Lambda, with PACK as above (ARCHITECTURE=arm64 for Graviton); then `sam build`.
-
 .PHONY: binaries
-binaries: model tools
+binaries: model tools ## Compile the functions for Lambda (ARCHITECTURE=arm64 for Graviton).
 	PATH="$(CURDIR)/target/venv/sam/bin:$$PATH" cargo lambda build --release --locked \
 		$(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=--package %)
 	@rm -rf target/onnxruntime && mkdir -p target/onnxruntime target/lambda/inference/lib
@@ -204,6 +201,9 @@ binaries: model tools
 		--only-binary :all: --platform manylinux_2_28_$(ARCHITECTURE:arm64=aarch64) --python-version 3.12 \
 		--target target/onnxruntime --requirement target/onnxruntime/requirements.txt
 	cp target/onnxruntime/onnxruntime/capi/libonnxruntime.so.* target/lambda/inference/lib/libonnxruntime.so
+
+.PHONY: functions
+functions: knowledge binaries ## Both, for AWS: a pack (PACK=folder) and the functions; then `sam build`.
 
 # One call of cargo for the command and the functions: compiled apart, they would choose features of their shared
 # dependencies apart, and compile those twice.
@@ -220,7 +220,7 @@ bundle = $(or $(ARTIFACTS_DIR),target/bundles/$(1))
 
 # Those of the local stack go without their symbols, which are half of them.
 define collect
-	@test -f $(call binary,$(1)) || { echo "$(call binary,$(1)) is missing: run 'make functions' first" >&2; exit 1; }
+	@test -f $(call binary,$(1)) || { echo "$(call binary,$(1)) is missing: run 'make functions PACK=folder' first" >&2; exit 1; }
 	@mkdir -p $(call bundle,$(1))
 	$(if $(filter local,$(BINARIES)),strip -o $(call bundle,$(1))/bootstrap $(call binary,$(1)) 2>/dev/null || )cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
 endef

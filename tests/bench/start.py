@@ -88,7 +88,7 @@ class Measured:
         else:
             binary = ROOT / f"target/lambda/{name}/bootstrap"
             if not binary.exists():
-                raise SystemExit(f"{binary} is missing: `make functions` builds it")
+                raise SystemExit(f"{binary} is missing: `make binaries` builds it")
             self.command, self.variables = [str(binary)], peers.variables()
 
     async def run(self, aws: str) -> None:

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ANSWER_MS, open, shown, url } from "./chat.js";
+import { open, shown, url } from "./chat.js";
 
 test("answers in Chinese and in English", async t => {
   const chat = await open(t);
@@ -289,7 +289,7 @@ test("two tabs show one conversation", async t => {
   await first.answer(2);
   const tab = await first.context.newPage();
   await tab.goto(url);
-  await tab.locator(".bot .bubble").nth(1).waitFor({ timeout: ANSWER_MS });
+  await tab.locator(".bot .bubble").nth(1).waitFor();
   assert.deepEqual(await tab.locator(".bubble").allInnerTexts(), await shown(first));
 });
 

@@ -576,7 +576,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "target/bench/peers.json")
     arguments = parser.parse_args()
     if not INFERENCE.exists():
-        raise SystemExit(f"{INFERENCE} is missing: `make functions` builds it")
+        raise SystemExit(f"{INFERENCE} is missing: `make binaries` builds it")
     peers.prepare()
     peers.collect_bundle()
     os.sched_setaffinity(0, {LOOP})

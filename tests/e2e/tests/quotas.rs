@@ -1,6 +1,8 @@
 //! What a key may do holds for all running functions together.
 
+use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -50,60 +52,91 @@ impl Functions {
         }
     }
 
-    /// Lets `callers` in each function call as often as they may for a while, with a pause after each call, and returns
-    /// when the calls went.
-    async fn call(&self, quota: Quota, callers: usize, lasting: Duration, pause: Duration) -> Measured {
-        let (began, calls) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+    /// Lets `callers` in each function call as soon as they may, `calls` times each with a pause after each call, and
+    /// returns when the calls went.
+    async fn call(&self, quota: Quota, callers: usize, calls: usize, pause: Duration) -> Measured {
+        let began = Instant::now();
+        let (asks, turned_away) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         self.writes.store(0, Ordering::SeqCst);
         let running: Vec<_> = (0..callers)
             .flat_map(|_| &self.quotas)
             .map(|quotas| {
-                let (quotas, key, calls) = (Arc::clone(quotas), self.key.clone(), Arc::clone(&calls));
+                let (quotas, key) = (Arc::clone(quotas), self.key.clone());
+                let (asks, turned_away) = (Arc::clone(&asks), Arc::clone(&turned_away));
                 tokio::spawn(async move {
-                    while began.elapsed() < lasting {
-                        match quotas.take(&key, quota, 1, PATIENCE).await.expect("the table answers") {
-                            Turn::Now => {
-                                calls.lock().expect("nobody panics").push(began.elapsed());
+                    let mut went = Vec::new();
+                    while went.len() < calls {
+                        asks.fetch_add(1, Ordering::SeqCst);
+                        let asked = began.elapsed();
+                        match timed(began, quotas.take(&key, quota, 1, PATIENCE)).await {
+                            (Ok(Turn::Now), call) => {
+                                went.push(call);
                                 tokio::time::sleep(pause).await;
                             }
-                            Turn::After(wait) => tokio::time::sleep(wait.min(lasting)).await,
+                            (Ok(Turn::After(wait)), (_, answered)) => {
+                                // Otherwise it may be that its patience was at an end before the table answered.
+                                let at_once = answered - asked < PATIENCE / 2;
+                                turned_away.fetch_add(u64::from(at_once), Ordering::SeqCst);
+                                tokio::time::sleep(wait).await;
+                            }
+                            (Err(error), _) => panic!("the table does not answer: {error}"),
                         }
                     }
+                    went
                 })
             })
             .collect();
+        let mut calls = Vec::new();
         for caller in running {
-            caller.await.expect("it does not panic");
+            calls.extend(caller.await.expect("it does not panic"));
         }
-        let mut calls = std::mem::take(&mut *calls.lock().expect("nobody panics"));
         calls.sort_unstable();
-        Measured { calls, writes: self.writes.load(Ordering::SeqCst), took: began.elapsed() }
+        Measured {
+            calls,
+            asks: asks.load(Ordering::SeqCst),
+            turned_away: turned_away.load(Ordering::SeqCst),
+            writes: self.writes.load(Ordering::SeqCst),
+            took: began.elapsed(),
+        }
     }
 }
 
+/// The times between which something became so.
+type Between = (Duration, Duration);
+
+/// The result of a future, and between which times since `began` it was decided: while it was polled for the last time. A
+/// machine that is slow makes the time between them longer, and what is said of them stays true.
+async fn timed<T>(began: Instant, future: impl Future<Output = T>) -> (T, Between) {
+    let mut future = pin!(future);
+    let mut polled = Duration::ZERO;
+    let result = poll_fn(|context| {
+        polled = began.elapsed();
+        future.as_mut().poll(context)
+    })
+    .await;
+    (result, (polled, began.elapsed()))
+}
+
 struct Measured {
-    calls: Vec<Duration>,
+    /// When each call got its turn.
+    calls: Vec<Between>,
+    /// How often a turn was asked for.
+    asks: u64,
+    /// How often the answer was to come again, though there was time left to wait.
+    turned_away: u64,
     writes: u64,
     took: Duration,
 }
 
 impl Measured {
-    /// The most calls in any window of this length.
+    /// The most calls that surely went in any window of this length.
     fn most(&self, window: Duration) -> usize {
-        let after = |at: usize| self.calls[at..].iter().take_while(|call| **call < self.calls[at] + window).count();
-        (0..self.calls.len()).map(after).max().unwrap_or(0)
+        let within =
+            |from: Duration| self.calls.iter().filter(|(after, by)| *after >= from && *by <= from + window).count();
+        self.calls.iter().map(|(after, _)| within(*after)).max().unwrap_or(0)
     }
 
-    fn per_second(&self) -> f64 {
-        self.calls.len() as f64 / self.took.as_secs_f64()
-    }
-
-    fn writes_per_call(&self) -> f64 {
-        self.writes as f64 / self.calls.len() as f64
-    }
-
-    /// No window holds more than the bound that `hoopoe_keyring::quota` states. The functions have one clock here; what a
-    /// caller needs from its turn to the moment it takes down is the only thing added.
+    /// No window holds more than the bound that `hoopoe_keyring::quota` states, for functions that have one clock.
     fn keeps(&self, quota: Quota, what: &str) {
         let rate = f64::from(quota.per_second.get());
         for window in [0.1, 1.0, 2.0, 5.0] {
@@ -113,48 +146,47 @@ impl Measured {
             assert!(most as f64 <= bound, "{what}: {most} calls in {window} s");
         }
         eprintln!(
-            "{what}: {} calls in {:.1} s, {:.1}/s, {:.2} writes per call",
+            "{what}: {} calls in {:.1} s, {:.1}/s, {:.2} writes per call, {:.2} per ask",
             self.calls.len(),
             self.took.as_secs_f64(),
-            self.per_second(),
-            self.writes_per_call()
+            self.calls.len() as f64 / self.took.as_secs_f64(),
+            self.writes as f64 / self.calls.len() as f64,
+            self.writes as f64 / self.asks as f64
         );
     }
 }
 
+/// How many calls a second are made, and how many writes they cost, is the machine's affair as well: a slot whose time is
+/// over when the table answers is lost. `hoopoe_keyring::quota::rate` shows both with a clock of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_functions_keep_one_rate_and_use_it() {
+async fn fifty_functions_keep_one_rate_and_each_gets_its_turns() {
     let stack = Stack::open().await;
-    for tier in ["standard", "high"] {
+    for (tier, calls) in [("standard", 2), ("high", 8)] {
         let quota = Quota::tier(tier).expect("a tier");
         let functions = Functions::new(&stack, FUNCTIONS);
-        let measured = functions.call(quota, 1, Duration::from_secs(8), Duration::ZERO).await;
+        let measured = functions.call(quota, 1, calls, Duration::ZERO).await;
         measured.keeps(quota, &format!("{FUNCTIONS} functions, {tier}"));
-        assert!(measured.per_second() >= 0.8 * f64::from(quota.per_second.get()), "{}", measured.per_second());
-        // At the standard rate five times as many ask as may go; who may not pays a write to hear so.
-        assert!(measured.writes_per_call() <= 8.0, "{}", measured.writes_per_call());
+        assert_eq!(measured.calls.len(), calls * FUNCTIONS);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_busy_function_seldom_writes() {
+async fn a_busy_function_writes_about_once_a_second() {
     let stack = Stack::open().await;
     let functions = Functions::new(&stack, 1);
-    let measured = functions.call(Quota::default(), 10, Duration::from_secs(8), Duration::ZERO).await;
+    let measured = functions.call(Quota::default(), 10, 8, Duration::ZERO).await;
     measured.keeps(Quota::default(), "1 function, 10 callers");
-    assert!(measured.per_second() >= 9.0, "{}", measured.per_second());
-    assert!(measured.writes_per_call() <= 0.3, "{}", measured.writes_per_call());
+    let most = 5.0 + 2.0 * measured.took.as_secs_f64();
+    assert!((measured.writes as f64) < most, "{} writes in {:?}", measured.writes, measured.took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_few_functions_below_the_limit_go_at_once() {
+async fn functions_below_the_limit_are_not_turned_away() {
     let stack = Stack::open().await;
     let functions = Functions::new(&stack, 4);
-    let measured = functions.call(Quota::default(), 1, Duration::from_secs(6), Duration::from_millis(1000)).await;
+    let measured = functions.call(Quota::default(), 1, 6, Duration::from_secs(1)).await;
     measured.keeps(Quota::default(), "4 functions, a call a second each");
-    assert!(measured.calls.len() >= 20, "nobody waited for long: {}", measured.calls.len());
-    // They call at the same moment, and each but one guesses that the key is idle.
-    assert!(measured.writes_per_call() <= 2.0, "{}", measured.writes_per_call());
+    assert_eq!(measured.turned_away, 0, "of {} asks", measured.asks);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,12 +194,14 @@ async fn a_lone_call_costs_one_write_and_reserves_nothing_more() {
     let stack = Stack::open().await;
     let functions = Functions::new(&stack, 1);
     let quota = Quota { per_day: Some(1000), ..Quota::default() };
-    for call in 1..=3_u64 {
-        assert_eq!(
-            functions.quotas[0].take(&functions.key, quota, 1, Duration::ZERO).await.expect("an answer"),
-            Turn::Now
-        );
-        assert_eq!(functions.writes.load(Ordering::SeqCst), 2 * call, "one for the rate and one for the day");
+    for _ in 0..3 {
+        let (asked, before) = (Instant::now(), functions.writes.load(Ordering::SeqCst));
+        let turn = functions.quotas[0].take(&functions.key, quota, 1, Duration::ZERO).await.expect("an answer");
+        let writes = functions.writes.load(Ordering::SeqCst) - before;
+        // A slot whose time is over when the table answers is lost, and another one is reserved.
+        if asked.elapsed() < Duration::from_millis(400) {
+            assert_eq!((turn, writes), (Turn::Now, 2), "one for the rate and one for the day");
+        }
         tokio::time::sleep(Duration::from_millis(1600)).await;
     }
 }
@@ -246,12 +280,8 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     let mut chats: Vec<u64> = sent.iter().map(|(_, chat)| *chat).collect();
     chats.sort_unstable();
     assert_eq!(chats, (1..=REPLIES).collect::<Vec<_>>(), "each once");
-    let calls = sent.iter().map(|(at, _)| at.duration_since(began)).collect();
-    let measured = Measured { calls, writes: 0, took: began.elapsed() };
-    assert!(measured.calls[0] >= used_up - PATIENCE, "nothing goes before its turn");
-    let most = measured.most(Duration::from_secs(1));
-    eprintln!("{REPLIES} replies in {:?} after {used_up:?} of waiting: at most {most} in a second", measured.took);
-    assert!(most <= 22, "{most} in a second");
+    eprintln!("{REPLIES} replies in {:?} after {used_up:?} of waiting", began.elapsed());
+    nothing_goes_before_its_slot(&sent, began + used_up, Quota::default());
 
     for reply in &replies {
         let record = eventually("the record of a send", async || {
@@ -271,6 +301,18 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     }
     let dead = stack.hoopoe(&["dlq", "list", "outbound", "--json"], "").await;
     assert!(!dead.contains(&bot.name), "{dead}");
+}
+
+/// Each send that came had a slot of its own, and came after that: the slots are `1/rate` apart, from `first` on. How late
+/// it comes is the machine's affair.
+fn nothing_goes_before_its_slot(sent: &[(Instant, u64)], first: Instant, quota: Quota) {
+    let mut times: Vec<Instant> = sent.iter().map(|(at, _)| *at).collect();
+    times.sort_unstable();
+    for (slot, at) in (0..).zip(times) {
+        // The clocks of the functions and of this test may be read in another order than the code says.
+        let earliest = first + Duration::from_secs(1) * slot / quota.per_second.get() - Duration::from_millis(20);
+        assert!(at >= earliest, "send {slot} came {:?} before its slot", earliest - at);
+    }
 }
 
 /// A Telegram that takes every send and notes when it came, and for which chat.
@@ -308,12 +350,12 @@ async fn the_quota_that_an_operator_sets_is_the_one_that_holds() {
     // A function that took units ahead and has no more to send keeps them from the others.
     eventually("most of the day's budget", async || (sent.lock().expect("nobody panics").len() >= 8).then_some(()))
         .await;
-    let calls = sent.lock().expect("nobody panics").iter().map(|(at, _)| at.duration_since(began)).collect();
-    let measured = Measured { calls, writes: 0, took: began.elapsed() };
-    let most = measured.most(Duration::from_secs(1));
-    assert!(most <= 6, "{most} in a second");
+    let sent = sent.lock().expect("nobody panics").clone();
+    let quota = Quota { per_second: NonZeroU32::new(2).expect("not zero"), per_day: Some(10) };
+    // After silence the schedule begins half a second in the past.
+    nothing_goes_before_its_slot(&sent, began - Duration::from_millis(500), quota);
     if day == today() {
-        assert!(measured.calls.len() <= 10, "the others wait for tomorrow");
+        assert!(sent.len() <= 10, "the others wait for tomorrow");
     }
 }
 

@@ -15,7 +15,7 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use e2e::Stack;
-use e2e::wait::eventually;
+use e2e::wait::{DEADLINE, eventually};
 use futures_util::future::join_all;
 use hoopoe_channels::counterpart::Counterpart;
 use hoopoe_channels::with_platform;
@@ -376,7 +376,7 @@ async fn letters(stack: &Stack, mut expected: BTreeMap<String, usize>) -> Vec<Fo
     let (url, began) = (stack.output("OutboundDeadLettersUrl"), Instant::now());
     let mut letters = Vec::new();
     while expected.values().any(|left| *left > 0) {
-        assert!(began.elapsed() < Duration::from_secs(120), "dead letters are missing: {expected:?}");
+        assert!(began.elapsed() < DEADLINE, "dead letters are missing: {expected:?}");
         let received = stack
             .sqs
             .receive_message()

@@ -1,6 +1,7 @@
 //! A WeChat account that may not send: its reply is the answer to WeChat's own request.
 
 use e2e::Stack;
+use e2e::wait::eventually;
 use hoopoe_channels::counterpart::Counterpart;
 use hoopoe_channels::envelope::{self, Key};
 use hoopoe_channels::wechat::Wechat;
@@ -10,22 +11,24 @@ use hoopoe_store::Transcripts;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-/// Asks as WeChat does, again where no answer came, and returns the reply it was answered with.
+/// Asks as WeChat does, again where no answer came, and returns the reply it was answered with. WeChat gives up after
+/// three times; how many it takes is a matter of the machine.
 async fn ask(stack: &Stack, bot: &str, settings: &Value, message: u32, text: &str) -> String {
     let posted = Wechat::says(7, message, text, "http://127.0.0.1:1", Timestamp::now());
     let url = format!("{}?{}", stack.webhook("wechat", bot), posted.uri().query().expect("it is signed"));
-    for _ in 0..3 {
+    eventually("the reply as an answer", async || {
         let request = stack.http.post(&url).headers(posted.headers().clone()).body(posted.body().clone());
         let answer = request.send().await.expect("the function URL answers").text().await.expect("text");
-        if let Some(sealed) = element(&answer, "Encrypt") {
-            let setting = |name: &str| settings[name].as_str().expect("a text").to_owned();
-            let key = Key::decode(&setting("encoding_aes_key")).expect("43 characters");
-            let opened = envelope::open(&key, &sealed, &setting("app_id")).expect("it is for this account");
-            return String::from_utf8(opened).expect("UTF-8");
-        }
-        assert_eq!(answer, "success");
-    }
-    panic!("three requests were not answered with a reply");
+        let Some(sealed) = element(&answer, "Encrypt") else {
+            assert_eq!(answer, "success");
+            return None;
+        };
+        let setting = |name: &str| settings[name].as_str().expect("a text").to_owned();
+        let key = Key::decode(&setting("encoding_aes_key")).expect("43 characters");
+        let opened = envelope::open(&key, &sealed, &setting("app_id")).expect("it is for this account");
+        Some(String::from_utf8(opened).expect("UTF-8"))
+    })
+    .await
 }
 
 fn element(xml: &str, name: &str) -> Option<String> {

@@ -79,15 +79,21 @@ impl Record {
         bundles: &Bundles,
         state: &Path,
     ) -> anyhow::Result<()> {
+        self.note_new(before, after, bundles.digests());
+        self.write(state)
+    }
+
+    /// What still runs the same zip was not deployed: to CloudFormation, which knows nothing of updates past it, nothing of
+    /// it has changed since the last deployment.
+    fn note_new(&mut self, before: &Functions, after: &Functions, bundles: &BTreeMap<&'static str, String>) {
         for (function, now) in after {
             let zip = before.get(function).and_then(FunctionConfiguration::code_sha256);
-            if let Some(bundle) = bundles.digests().get(function.as_str())
+            if let Some(bundle) = bundles.get(function.as_str())
                 && zip != now.code_sha256()
             {
                 self.note(function, now.code_sha256(), bundle);
             }
         }
-        self.write(state)
     }
 
     /// The function runs a zip that was made of this bundle.
@@ -180,6 +186,21 @@ mod tests {
         assert!(!record.holds("inference", Some("zip"), "changed"), "an answer was changed");
         assert!(!record.holds("inference", Some("other"), "bundle"), "the emulator has an older state");
         assert!(!record.holds("webchat", Some("zip"), "bundle"), "another function");
+    }
+
+    #[test]
+    fn a_function_that_a_deployment_left_alone_is_not_taken_for_deployed() {
+        let function = |zip: &str| FunctionConfiguration::builder().code_sha256(zip).build();
+        let functions = |zips: [(&str, &str); 2]| -> Functions {
+            zips.into_iter().map(|(name, zip)| (name.to_owned(), function(zip))).collect()
+        };
+        let before = functions([("inference", "past CloudFormation"), ("webchat", "old")]);
+        let after = functions([("inference", "past CloudFormation"), ("webchat", "new")]);
+        let bundles = BTreeMap::from([("inference", "I".to_owned()), ("webchat", "W".to_owned())]);
+        let mut record = Record::default();
+        record.note_new(&before, &after, &bundles);
+        assert!(!record.holds("inference", Some("past CloudFormation"), "I"), "it is updated once more");
+        assert!(record.holds("webchat", Some("new"), "W"));
     }
 
     #[test]

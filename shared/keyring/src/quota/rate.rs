@@ -121,6 +121,7 @@ pub(super) const fn is_usable(slot: Micros, now: Micros) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
     use std::num::NonZeroU32;
 
     const SECOND: Micros = 1_000_000;
@@ -211,6 +212,33 @@ mod tests {
         }
         assert!((600..=606).contains(&calls), "{calls}");
         assert!(item.writes <= 60, "{} writes for {calls} calls", item.writes);
+    }
+
+    #[test]
+    fn fifty_functions_that_always_have_callers_use_most_of_the_rate() {
+        for per_second in [10, 50] {
+            let (mut item, mut calls, mut asks) = (Item::default(), 0_u64, 0);
+            let mut functions: Vec<Rate> = (0..50).map(|_| Rate::default()).collect();
+            // Who asks next, and when.
+            let mut next: BTreeSet<(Micros, usize)> =
+                (0..50).map(|function| (START + function as u64, function)).collect();
+            while let Some((now, function)) = next.pop_first().filter(|(now, _)| *now < START + 60 * SECOND) {
+                asks += 1;
+                let again = match reserve(&mut functions[function], &mut item, quota(per_second), now, SECOND, 1) {
+                    Ok(slot) => {
+                        calls += 1;
+                        slot.max(now) + 1000
+                    }
+                    Err(later) => later.max(now + 1),
+                };
+                next.insert((again, function));
+            }
+            let rate = calls as f64 / 60.0 / f64::from(per_second);
+            assert!((0.8..=1.02).contains(&rate), "{rate} of {per_second} calls a second");
+            // One, and a second one where the first guessed wrong whether the key was idle.
+            assert!(item.writes <= 2 * asks, "{} writes for {asks} asks", item.writes);
+            assert!(item.writes as u64 <= 8 * calls, "{} writes for {calls} calls", item.writes);
+        }
     }
 
     #[test]

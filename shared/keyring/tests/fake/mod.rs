@@ -62,10 +62,18 @@ pub(crate) struct Aws {
     server: MockServer,
     state: Arc<Mutex<State>>,
     counts: Arc<[AtomicUsize; 2]>,
+    /// How long an attempt of a call may take.
+    attempt: Duration,
 }
 
 impl Aws {
     pub(crate) async fn start() -> Self {
+        Self::start_for(None).await
+    }
+
+    /// One that is to have this fault. Only one that hangs is waited for: what answers has the time that it needs.
+    pub(crate) async fn start_for(fault: impl Into<Option<Fault>>) -> Self {
+        let attempt = if fault.into() == Some(Fault::Hanging) { Duration::from_millis(400) } else { DEADLINE };
         let (server, state) = (MockServer::start().await, Arc::<Mutex<State>>::default());
         let counts = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let answers = Answers { state: Arc::clone(&state), counts: Arc::clone(&counts) };
@@ -76,12 +84,12 @@ impl Aws {
             .mount(&server)
             .await;
         Mock::given(wiremock::matchers::any()).respond_with(answers).mount(&server).await;
-        Self { server, state, counts }
+        Self { server, state, counts, attempt }
     }
 
-    /// As a function's configuration (`hoopoe_aws::client`), with shorter times.
+    /// As a function's configuration (`hoopoe_aws::client`), with other times.
     pub(crate) fn config(&self) -> SdkConfig {
-        config(self.server.uri())
+        config(self.server.uri(), self.attempt)
     }
 
     pub(crate) fn breaks(&self, service: Service, fault: Fault) {
@@ -149,7 +157,7 @@ impl Aws {
     }
 }
 
-pub(crate) fn config(endpoint: String) -> SdkConfig {
+pub(crate) fn config(endpoint: String, attempt: Duration) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
@@ -158,9 +166,9 @@ pub(crate) fn config(endpoint: String) -> SdkConfig {
         .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(5)))
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_millis(300))
-                .operation_attempt_timeout(Duration::from_millis(150))
-                .operation_timeout(Duration::from_millis(400))
+                .connect_timeout(attempt)
+                .operation_attempt_timeout(attempt)
+                .operation_timeout(attempt * 4)
                 .build(),
         )
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
@@ -337,14 +345,17 @@ fn object(value: Value) -> Item {
     }
 }
 
-/// Asks until there is an answer, and says how long that took.
-pub(crate) async fn until<T>(deadline: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> (T, Duration) {
+/// After this, what is waited for is taken to come never.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Asks until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = ask().await {
-            return (found, began.elapsed());
+            return found;
         }
-        assert!(began.elapsed() < deadline, "waited in vain for {what}");
+        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

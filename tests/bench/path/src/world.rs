@@ -19,7 +19,7 @@ use crate::sqs::{Mapping, Sqs};
 
 /// Where the binaries are.
 pub(crate) struct Binaries {
-    /// `telegram/bootstrap`, `inference/bootstrap` and `deliver/bootstrap`, as `make functions` builds them.
+    /// `telegram/bootstrap`, `inference/bootstrap` and `deliver/bootstrap`, as `make binaries` builds them.
     pub(crate) functions: PathBuf,
     /// The inference function's bundle, as `make build-InferenceFunction` collects it.
     pub(crate) bundle: PathBuf,
@@ -95,7 +95,7 @@ impl World {
         let variables = variables(&endpoint);
         let function = |name: &'static str, memory, seconds, limit, overhead| -> Result<Arc<Function>> {
             let binary = binaries.functions.join(name).join("bootstrap");
-            ensure!(binary.exists(), "{} is missing: run `make functions` first", binary.display());
+            ensure!(binary.exists(), "{} is missing: run `make binaries` first", binary.display());
             Ok(Function::new(Setup {
                 name,
                 memory,

@@ -16,10 +16,6 @@ pub struct Knowledge {
     index: Index,
 }
 
-/// The least probability of small talk: who asks for live music must not hear that the bot is a program, and what is
-/// meant as a greeting is far above.
-const SMALL_TALK: f32 = 0.5;
-
 /// What the bot says to a question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision<'k> {
@@ -151,12 +147,8 @@ impl Knowledge {
         }
         let ranking = Ranking::of(neighbours::scores(&self.index.topics, &self.index.examples, embedding), may_answer);
         match (self.index.thresholds.outcome(&ranking), ranking.nearest()) {
-            (Outcome::Answer, [first, ..])
-                if self.index.intents[first.intent].offered || first.probability >= SMALL_TALK =>
-            {
-                self.answer(first.intent, language, today, first.probability)
-            }
-            (Outcome::Answer | Outcome::Suggest, nearest) => {
+            (Outcome::Answer, [first, ..]) => self.answer(first.intent, language, today, first.probability),
+            (Outcome::Suggest, nearest) => {
                 let intents = nearest.iter().map(|ranked| (ranked, &self.index.intents[ranked.intent]));
                 let offered: Vec<Suggestion<'_>> = intents
                     .filter(|(_, intent)| intent.offered)

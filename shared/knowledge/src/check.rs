@@ -144,7 +144,7 @@ fn text(pack: &Pack, name: TextName, findings: &mut Findings) {
             let line = own.map_or(languages.line, |own| own.line);
             let message = format!("the text {name} is missing in {language}; write it under texts");
             if *language == **default_language {
-                findings.error(file, line, format!("{message}, which is the default language"));
+                findings.error(file, line, message);
             } else {
                 findings.warning(file, line, format!("{message}, or {} stands in for it", **default_language));
             }

@@ -64,7 +64,7 @@ pub(super) fn encoded(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<
 fn page(pack: &Pack, file: &Path) -> anyhow::Result<()> {
     match appearance(pack)? {
         Some(appearance) => write(file, &serde_json::to_vec_pretty(&appearance)?),
-        // A page of former times would stay for ever.
+        // The page of an earlier build is removed.
         None => match fs::remove_file(file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("{} could not be removed", file.display()))

@@ -181,7 +181,7 @@ impl fmt::Display for Told<'_> {
         let percent = |part: usize| (part * 100 + utterances / 2) / (*utterances).max(1);
         write!(
             f,
-            "At least about {} % right: of {}, each asked without having been learned, {right} are answered rightly, {wrong} \
+            "At least about {} % right: of {}, each asked of a bot that has not learned it, {right} are answered rightly, {wrong} \
              wrongly, and {offered} find their intent among the suggestions. People's own questions usually do much \
              better, as the utterances of an intent are written to differ.",
             percent(*right),

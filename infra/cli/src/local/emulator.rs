@@ -345,7 +345,15 @@ mod tests {
         let (state, other) = (state_with(None), state_with(None));
         assert_eq!(Emulator::running(state.path()), None);
         let mut child = like_an_emulator(state.path(), 4599);
-        let running = Emulator::running(state.path()).expect("it runs");
+        // A process that was started just now has no environment yet.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let running = loop {
+            match Emulator::running(state.path()) {
+                Some(running) => break running,
+                None if Instant::now() > deadline => panic!("it is not found"),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        };
         assert_eq!((running.pid.cast_unsigned(), running.port), (child.id(), 4599));
         assert_eq!(Emulator::running(other.path()), None, "that is another stack's");
         // Nobody asks for its result meanwhile: it stays as a process that has ended.

@@ -158,12 +158,14 @@ mod avx2 {
     /// Sums side by side, so that none waits for another.
     const SUMS: usize = 4;
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn dot(example: &[u8], question: &[i16]) -> i64 {
         let parts = example.chunks(PART).zip(question.chunks(PART));
         parts.map(|(example, question)| part(example, question)).sum()
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn part(example: &[u8], question: &[i16]) -> i64 {
         let (examples, example) = example.as_chunks::<{ SUMS * LANES }>();
@@ -180,6 +182,7 @@ mod avx2 {
             + super::dot(example, question)
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn total(sums: __m256i) -> i32 {
         let sums = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
@@ -187,6 +190,7 @@ mod avx2 {
         _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32::<0b01>(sums)))
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     #[expect(unsafe_code, reason = "loads are by pointer")]
     fn widened(bytes: &[u8; LANES]) -> __m256i {
@@ -194,6 +198,7 @@ mod avx2 {
         _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     #[expect(unsafe_code, reason = "loads are by pointer")]
     fn loaded(numbers: &[i16; LANES]) -> __m256i {

@@ -12,7 +12,7 @@ use hoopoe_knowledge::corpus::Corpus;
 use hoopoe_knowledge::pack::Page;
 use hoopoe_knowledge::{Knowledge, Pack};
 
-use super::folder::{INDEX, PAGE};
+use super::folder::{self, INDEX, ORIGIN, PAGE};
 use super::vectors::Vectors;
 use crate::progress::{self, Step};
 
@@ -24,14 +24,17 @@ use crate::progress::{self, Step};
 pub(super) fn built(pack: &Pack, vectors: &mut Vectors, folder: &Path) -> anyhow::Result<Knowledge> {
     refuse_errors(pack)?;
     let file = folder.join(INDEX);
+    let origin = || write(&folder.join(ORIGIN), folder::absolute(&pack.folder)?.as_os_str().as_encoded_bytes());
     if let Ok(knowledge) = Knowledge::load(&file, vectors.model())
         && *knowledge.digest() == pack.digest
     {
+        origin()?;
         page(pack, &folder.join(PAGE))?;
         progress::line("Knowledge", format_args!("{} is up to date", file.display()));
         return Ok(knowledge);
     }
     let index = index(pack, vectors)?;
+    origin()?;
     page(pack, &folder.join(PAGE))?;
     write(&file, &index)?;
     progress::line("Knowledge", format_args!("{}: {} KB", file.display(), index.len() / 1000));
@@ -149,7 +152,10 @@ pub(super) fn read(pack: &Path) -> anyhow::Result<Pack> {
 ///
 /// # Errors
 ///
-/// When there is no such pack.
+/// When there is no such pack, or `out` holds another pack's.
 pub(super) fn folder(out: Option<PathBuf>, pack: &Path) -> anyhow::Result<PathBuf> {
-    out.map_or_else(|| super::folder::of(pack), Ok)
+    match out {
+        Some(out) => folder::refuse_others(&out, pack).map(|()| out),
+        None => folder::of(pack),
+    }
 }

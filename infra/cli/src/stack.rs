@@ -47,10 +47,10 @@ impl LocalStack {
     fn read(state: &Path) -> anyhow::Result<Self> {
         let path = Self::path(state);
         let json = fs::read(&path).with_context(|| {
-            format!("there is no local stack ({} is missing); start it with `make up`", path.display())
+            format!("there is no local stack ({} is missing); start it with `hoopoe up`", path.display())
         })?;
         serde_json::from_slice(&json)
-            .with_context(|| format!("{} is damaged; `make up` writes it anew", path.display()))
+            .with_context(|| format!("{} is damaged; `hoopoe up` writes it anew", path.display()))
     }
 }
 
@@ -106,9 +106,9 @@ impl Stack {
                 Self::local(&local.endpoint)
                     .await
                     .with_context(|| {
-                        format!("the local stack at {} cannot be used; `make up` starts it", local.endpoint)
+                        format!("the local stack at {} cannot be used; `hoopoe up` starts it", local.endpoint)
                     })?
-                    .context("the emulator does not know the local stack; `make up` deploys it")
+                    .context("the emulator does not know the local stack; `hoopoe up` deploys it")
             }
         }
     }

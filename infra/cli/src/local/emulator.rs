@@ -22,6 +22,7 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
+use crate::commands;
 use crate::stack::CREDENTIALS;
 
 /// Where the search for a free port begins: the port that emulators of AWS use by custom.
@@ -92,7 +93,7 @@ impl Emulator {
             ensure!(self.exists(), "MiniStack has ended (what it said is in {})", log_path(&self.state).display());
             ensure!(
                 Instant::now() < deadline,
-                "MiniStack does not answer on port {}; `make down` ends it\n{}",
+                "MiniStack does not answer on port {}; `hoopoe down` ends it\n{}",
                 self.port,
                 tail(&log_path(&self.state), 10)
             );
@@ -212,9 +213,9 @@ fn log_path(state: &Path) -> PathBuf {
 fn recorded_port(state: &Path) -> anyhow::Result<Option<u16>> {
     let path = record(state);
     match fs::read(&path) {
-        Ok(json) => serde_json::from_slice(&json)
-            .map(|Record { port }| Some(port))
-            .with_context(|| format!("{} is damaged; `make clean-local` forgets the local stack", path.display())),
+        Ok(json) => serde_json::from_slice(&json).map(|Record { port }| Some(port)).with_context(|| {
+            format!("{} is damaged; {} forgets the local stack", path.display(), commands::forget(state))
+        }),
         Err(_) => Ok(None),
     }
 }
@@ -225,7 +226,8 @@ fn choose_port(state: &Path, asked: Option<u16>) -> anyhow::Result<u16> {
     if let (Some(before), Some(asked)) = (before, asked) {
         ensure!(
             before == asked,
-            "the local stack lives on port {before}; `make clean-local` forgets it and frees the choice of a port"
+            "the local stack lives on port {before}; {} forgets it and frees the choice of a port",
+            commands::forget(state)
         );
     }
     match before.or(asked) {
@@ -233,9 +235,9 @@ fn choose_port(state: &Path, asked: Option<u16>) -> anyhow::Result<u16> {
             Ok(_) => Ok(port),
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 let way_out = if before.is_some() {
-                    "end that, or forget this local stack with `make clean-local`"
+                    format!("end that, or forget this local stack with {}", commands::forget(state))
                 } else {
-                    "end that, or choose another port with --port"
+                    "end that, or choose another port with --port".to_owned()
                 };
                 match Emulator::all().into_iter().find(|emulator| emulator.port == port) {
                     Some(other) => {
@@ -307,9 +309,9 @@ mod tests {
         let port = taken.local_addr().expect("bound").port();
         let state = state_with(Some(port));
         let error = choose_port(state.path(), None).expect_err("the port is taken").to_string();
-        assert!(error.contains("taken by another program") && error.contains("clean-local"), "{error}");
+        assert!(error.contains("taken by another program") && error.contains("down && rm -rf"), "{error}");
         let error = choose_port(state.path(), Some(port ^ 1)).expect_err("another port").to_string();
-        assert!(error.contains("make clean-local"), "{error}");
+        assert!(error.contains(&format!("hoopoe --state {} down", state.path().display())), "{error}");
         drop(taken);
         assert_eq!(choose_port(state.path(), None).expect("free again"), port);
     }

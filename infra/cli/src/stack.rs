@@ -119,8 +119,13 @@ impl Stack {
     ///
     /// When the emulator does not answer.
     pub(crate) async fn local(endpoint: &str) -> anyhow::Result<Option<Self>> {
+        Self::describe(Self::local_config(endpoint), LOCAL_NAME, Some(endpoint.to_owned())).await
+    }
+
+    /// The configuration of AWS clients for the emulator at `endpoint`.
+    pub(crate) fn local_config(endpoint: &str) -> SdkConfig {
         let (id, secret) = CREDENTIALS;
-        let config = SdkConfig::builder()
+        SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(LOCAL_REGION))
             .endpoint_url(endpoint)
@@ -131,8 +136,7 @@ impl Stack {
             .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::new(
                 id, secret, None, None, "emulator",
             )))
-            .build();
-        Self::describe(config, LOCAL_NAME, Some(endpoint.to_owned())).await
+            .build()
     }
 
     async fn describe(config: SdkConfig, name: &str, endpoint: Option<String>) -> anyhow::Result<Option<Self>> {

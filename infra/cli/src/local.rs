@@ -35,7 +35,7 @@ use secrecy::ExposeSecret;
 use crate::Global;
 use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
-use crate::{channel, commands, keys, output, project, python};
+use crate::{atomic, channel, commands, keys, output, project, python};
 use bundle::Bundles;
 use deploy::Sam;
 use emulator::Emulator;
@@ -107,7 +107,7 @@ impl Up {
         }
         environment::write(&functions, &emulator.endpoint(), &global.state)?;
         let local = stack.describe_local()?;
-        emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
+        atomic::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
         if !global.json {
             output::line("")?;
         }

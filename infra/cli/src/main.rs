@@ -17,6 +17,7 @@
 //! | module | what the commands share |
 //! |---|---|
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`atomic`] | files that are replaced whole |
 //! | [`aws`] | the AWS account of `--stack`, and what is wrong with it |
 //! | [`bots`] | whether a bot is there |
 //! | [`commands`] | the commands that messages name |
@@ -29,6 +30,7 @@
 //!
 //! Every command works on the local stack unless `--stack` names a deployed one.
 
+mod atomic;
 mod aws;
 mod bots;
 mod channel;

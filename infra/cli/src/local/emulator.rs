@@ -22,8 +22,8 @@ use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
-use crate::commands;
 use crate::stack::CREDENTIALS;
+use crate::{atomic, commands};
 
 /// Where the search for a free port begins: the port that emulators of AWS use by custom.
 const FIRST_PORT: u16 = 4566;
@@ -107,7 +107,7 @@ impl Emulator {
         let state = fs::canonicalize(state).with_context(|| format!("{} could not be found", state.display()))?;
         let port = choose_port(&state, port)?;
         // Known from now on, whatever happens to this command.
-        write(&record(&state), &serde_json::to_vec(&Record { port })?)?;
+        atomic::write(&record(&state), &serde_json::to_vec(&Record { port })?)?;
         let folder = folder(&state);
         // Its scratch files are those of a process that has ended.
         let scratch = folder.join("tmp");
@@ -191,14 +191,6 @@ fn endpoint(port: u16) -> String {
 
 fn record(state: &Path) -> PathBuf {
     state.join("emulator.json")
-}
-
-/// Writes a file whole or not at all.
-pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let next = path.with_extension("next");
-    fs::write(&next, content)
-        .and_then(|()| fs::rename(&next, path))
-        .with_context(|| format!("{} could not be written", path.display()))
 }
 
 fn folder(state: &Path) -> PathBuf {
@@ -298,7 +290,8 @@ mod tests {
     fn state_with(port: Option<u16>) -> tempfile::TempDir {
         let state = tempfile::tempdir().expect("a scratch folder");
         if let Some(port) = port {
-            write(&record(state.path()), &serde_json::to_vec(&Record { port }).expect("a number")).expect("written");
+            atomic::write(&record(state.path()), &serde_json::to_vec(&Record { port }).expect("a number"))
+                .expect("written");
         }
         state
     }

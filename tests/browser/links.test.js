@@ -53,6 +53,22 @@ const CASES = {
     "邮箱⟦hi@lotus.example|mailto:hi@lotus.example⟧或电话⟦010-5555-0123|tel:01055550123⟧。",
     "「⟦https://x.example/a⟧」 ⟦https://x.example/a⟧、⟦https://y.example⟧；",
   ],
+  "letters of other scripts": [
+    // The first letter, or one within, is Cyrillic.
+    "https://аpple.com аpple.com www.аpple.com https://www.аpple.com/a",
+    "https://gооgle.com/a gооgle.com hi@gооgle.com аhi@lotus.com",
+    "https://apple.соm apple.соm/a www.apple.соm https://lotus.com.рф lotus.com.рф hi@lotus.com.рф",
+    "lotus.comа https://lotus.comа hi@lotus.comа",
+    "https://éxample.com éxample.com bücher.de https://bücher.de παlotus.com",
+    "https://我的shop.com https://shop中国.com https://shop中国a.com https://www.中国 https://a.例子.com",
+    "https://lotus.com中国.cn https://lotus.com.中国 https://shop中国 lotus.com.中国",
+    "⟦https://xn--pple-43d.com⟧ ⟦xn--pple-43d.com⟧",
+    "⟦https://ru.wikipedia.org/wiki/Удод⟧, ⟦lotus.example/меню⟧",
+    "点⟦https://lotus.cn⟧查看，⟦https://lotus.cn:8080⟧试试，⟦https://lotus.cn⟧和⟦https://lotus.com⟧。",
+    "⟦https://lotus.cn⟧或⟦hi@lotus.cn|mailto:hi@lotus.cn⟧，⟦lotus.com⟧或⟦www.lotus.cn⟧都行",
+    "⟦https://lotus.kr⟧에서 ⟦https://lotus.jp⟧へどうぞ",
+    "⟦https://me:secret@lotus.cn/a⟧",
+  ],
   "bare domains": [
     "⟦lotus.example/menu⟧ and ⟦www.x.com⟧",
     "⟦www.lotus.example⟧",
@@ -140,7 +156,7 @@ test("the parts are the text, and only four schemes are made", () => {
 
 test("work grows with the length and not with its square", () => {
   // A step of a backtracking search for each pair of characters would take minutes.
-  for (const piece of ["12345 ", "a", "a.", "a@", "0", "0 12 ", "+1", "(", "https://a,", "a-", "010-5555-0123 ", "www."]) {
+  for (const piece of ["12345 ", "a", "a.", "a@", "0", "0 12 ", "+1", "(", "https://a,", "https://аa.", "https://a中", "a-", "010-5555-0123 ", "www."]) {
     assert.equal(links(piece.repeat(200_000 / piece.length)).map(part => part.text ?? part).join("").length > 0, true);
   }
 });

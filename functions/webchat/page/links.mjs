@@ -1,7 +1,14 @@
 // Which parts of a message are addresses. The page and tests/browser/links.test.js share this part.
 
-const URL_CHARS = String.raw`[\w\-.~:/?#[\]@!$&()*+,;=%\p{Script=Latin}]`;
-const PATH = `(?:[/?#](?:(?![,;]https?:)${URL_CHARS})*)?`;
+/** Scripts whose letters stand beside an address without a space. A letter of any other script is part of the word. */
+const UNSPACED = `[${["Han", "Hiragana", "Katakana", "Hangul", "Thai", "Lao", "Khmer", "Myanmar"]
+  .map(script => String.raw`\p{Script_Extensions=${script}}`).join("")}]`;
+const LETTER = String.raw`(?:(?!${UNSPACED})[\p{L}\p{M}])`;
+const URL_CHAR = String.raw`(?:[\w\-.~:/?#[\]@!$&()*+,;=%]|${LETTER})`;
+const PATH = `(?:[/?#](?:(?![,;]https?:)${URL_CHAR})*)?`;
+const USER = String.raw`(?:[\w\-.~:!$&()*+,;=%]*@)?`;
+/** With letters of every script, so that no address begins or ends within a host; `address` says which are linked. */
+const ANY_HOST = String.raw`(?:\[[\da-f:.]+\]|(?:(?!https?:)[\w\-.%\p{L}\p{M}\p{N}])+)`;
 const HOST = "(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.){1,8}";
 
 /** Endings by which a bare domain is known. Those that are words ("is", "it") or file names ("md") are left out. */
@@ -11,15 +18,18 @@ const ENDINGS = "com|net|org|edu|gov|info|biz|io|ai|app|dev|shop|store|online|si
 /** What looks like a file's or a page's name is no domain, even before a slash. */
 const FILES = "(?:js|ts|py|rs|md|html?|php|txt|pdf|png|jpe?g|gif|svg|json|ya?ml|xml|csv|docx?|xlsx?|zip)";
 
+/** Where a domain ends, it is not the beginning of a longer one. */
+const AFTER_DOMAIN = String.raw`(?![\w@-]|${LETTER}|\.[\p{L}\p{N}])`;
+
 const GAP = String.raw`[ \u00a0.\-]`;
 const AFTER_NUMBER = String.raw`(?![\w@#%€¥￥$]|[.:\-]\d|/7\b)`; // as in 24/7
 
 /** The kinds of addresses; of those that begin at one place the first counts. */
 const KINDS = {
-  url: `https?://(?:(?![,;]https?:)${URL_CHARS})+`,
-  mail: `[\\w.+\\-]{1,64}@${HOST}[a-z]{2,}(?![\\w@-])`,
+  url: String.raw`https?://${USER}${ANY_HOST}(?::\d{1,5})?${PATH}`,
+  mail: `[\\w.+\\-]{1,64}@${HOST}[a-z]{2,}${AFTER_DOMAIN}`,
   site: `(?:www\\.${HOST}[a-z]{2,}|${HOST}(?:(?!${FILES}[/?#:])[a-z]{2,}(?=[/?#]|:\\d{2,5}/)|(?:${ENDINGS})))`
-    + `(?![\\w@-]|\\.[a-z0-9])(?::\\d{2,5})?${PATH}`,
+    + `${AFTER_DOMAIN}(?::\\d{2,5})?${PATH}`,
   // +86 10 5555 0123, +44 (0)20 7946 0958, 0086-10-5555-0123
   international: String.raw`(?:\+|00(?=\d{1,3}${GAP}))\d(?:${GAP}?[(（]?\d[)）]?){7,14}`,
   // (010) 5555 0123, (415) 555-0123
@@ -33,6 +43,8 @@ const KINDS = {
   // 13800138000 and 95588, if a word before says that it is a number to call
   named: String.raw`\d{5,12}`,
 };
+const WITHIN_WORD = new RegExp(`${LETTER}$`, "u");
+const BEGINS_UNSPACED = new RegExp(`^${UNSPACED}`, "u");
 const CALL = /(?:电话|手机|热线|拨打|致电|\b(?:tel|phone|mobile|call))[\s:：.是]{0,3}$/i;
 const ADDRESS = new RegExp(Object.entries(KINDS)
   .map(([kind, pattern]) => `(?<${kind}>${pattern})${/^(url|mail|site)$/.test(kind) ? "" : AFTER_NUMBER}`).join("|"), "giu");
@@ -57,7 +69,8 @@ export function links(text) {
 
 /** What was found as an address, without what only stands behind it; null if what stands before it says otherwise. */
 function address(kind, found, before) {
-  if (kind === "url") return /^https?:\/\/[\w[]/i.test(found) ? webAddress(found, "") : null;
+  if (kind === "url") return withScheme(found);
+  if (WITHIN_WORD.test(before) && (kind === "mail" || kind === "site")) return null;
   if (kind === "mail") {
     return /[\w.+\-@/]$/.test(before) || found.startsWith(".") ? null : { text: found, href: `mailto:${found}` };
   }
@@ -68,6 +81,21 @@ function address(kind, found, before) {
   }
   if (/[\w@#$€£¥￥+\-/=_&%*]$|\d[.:]$|\d[ \u00a0]$/.test(before) && !CALL.test(before)) return null;
   return kind === "named" && !CALL.test(before) ? null : phone(kind, found);
+}
+
+/**
+ * The address if its host is of ASCII letters. Another host is not linked: it may look like one that people know, as
+ * аpple.com does with its Cyrillic а.
+ */
+function withScheme(found) {
+  const [start] = /^[^/]*\/\/[^/?#]*/.exec(found);
+  const ascii = /^[!-~]*/.exec(start)[0];
+  if (!/^https?:\/\/[\w[]/i.test(ascii)) return null;
+  if (ascii === start) return webAddress(found, "");
+  // "https://lotus.cn查看": no top-level domain mixes scripts, so what follows the host is text, unless it has a dot too.
+  const text = start.slice(ascii.length);
+  return BEGINS_UNSPACED.test(text) && /\.[a-z0-9]+$/i.test(ascii) && !/\.[\p{L}\p{N}]/u.test(text)
+    ? webAddress(ascii, "") : null;
 }
 
 function webAddress(found, scheme) {

@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::confirm::Confirm;
 use crate::keys::{self, Named};
 use crate::selftest::Selftest;
-use crate::{Global, bots, output, settings, stack};
+use crate::{Global, bots, commands, output, settings, stack};
 
 /// Connect bots to chat platforms.
 #[derive(Subcommand)]
@@ -225,7 +225,7 @@ async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
     if global.json {
         output::json(&rows)
     } else if rows.is_empty() {
-        output::line("No bot is connected. `hoopoe channel add --help` shows how.")
+        output::line(commands::complete("No bot is connected. `hoopoe channel add --help` shows how."))
     } else {
         Ok(())
     }

@@ -273,7 +273,7 @@ fn print<T: Serialize + fmt::Display>(rows: &[T], json: bool, nothing: &str) -> 
     } else if rows.is_empty() {
         output::line(nothing)
     } else {
-        rows.iter().try_for_each(output::line)
+        rows.iter().try_for_each(|row| output::result(row, false))
     }
 }
 

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::confirm::Confirm;
 use crate::progress::Step;
 use crate::stack::Stack;
-use crate::{Global, bots, output, settings};
+use crate::{Global, bots, commands, output, settings};
 
 pub(crate) use open::{operator, tables};
 
@@ -257,8 +257,8 @@ impl Rotate {
                 .collect();
             return output::json(&rows);
         }
-        output::line(format_args!(
-            "The version before stays accepted while the new one is watched; `hoopoe keys list` shows both."
+        output::line(commands::complete(
+            "The version before stays accepted while the new one is watched; `hoopoe keys list` shows both.",
         ))
     }
 
@@ -319,10 +319,10 @@ impl Versioned {
         }
         let then = match history.current() {
             Some(current) => format!("Version {} is in force.", current.number),
-            None => format!(
+            None => commands::complete(&format!(
                 "No version is in force: the bot stands still until `hoopoe channel add {} --bot {}` stores new settings.",
                 key.channel, key.bot
-            ),
+            )),
         };
         output::line(format_args!(
             "Revoked version {} of {key}. Every function refuses it within 5 minutes. {then}",

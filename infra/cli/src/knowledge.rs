@@ -92,7 +92,8 @@ impl Sources {
 /// Where built knowledge is kept.
 #[derive(Args, Debug)]
 struct Built {
-    /// The folder to build into; by default one of the pack's own in target/knowledge.
+    /// The folder to build into; by default one of the pack's own in target/knowledge. It must not hold what was built
+    /// from another pack.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }

@@ -35,7 +35,7 @@ use secrecy::ExposeSecret;
 use crate::Global;
 use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
-use crate::{channel, keys, output, project, python};
+use crate::{atomic, channel, commands, keys, output, project, python};
 use bundle::Bundles;
 use deploy::Sam;
 use emulator::Emulator;
@@ -107,7 +107,7 @@ impl Up {
         }
         environment::write(&functions, &emulator.endpoint(), &global.state)?;
         let local = stack.describe_local()?;
-        emulator::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
+        atomic::write(&LocalStack::path(&global.state), &serde_json::to_vec_pretty(&local)?)?;
         if !global.json {
             output::line("")?;
         }
@@ -119,8 +119,9 @@ impl Up {
         if let Some(running) = Emulator::running(state) {
             ensure!(
                 self.port.is_none_or(|port| port == running.port),
-                "the local stack runs on port {}; `make clean-local` frees the choice of a port",
-                running.port
+                "the local stack runs on port {}; {} frees the choice of a port",
+                running.port,
+                commands::forget(state)
             );
             running.await_answer()?;
             return Ok(running);
@@ -144,7 +145,7 @@ impl Down {
             Some(running) => {
                 let step = Step::start("Emulator", "stopping MiniStack");
                 running.stop()?;
-                step.done("MiniStack has stopped; `make up` continues where it was");
+                step.done("MiniStack has stopped; `hoopoe up` continues where it was");
             }
             None => line("Emulator", "MiniStack is not running"),
         }

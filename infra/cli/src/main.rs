@@ -17,8 +17,10 @@
 //! | module | what the commands share |
 //! |---|---|
 //! | [`stack`] | the stack they work on, its outputs, clients and URLs |
+//! | [`atomic`] | files that are replaced whole |
 //! | [`aws`] | the AWS account of `--stack`, and what is wrong with it |
 //! | [`bots`] | whether a bot is there |
+//! | [`commands`] | the commands that messages name |
 //! | [`confirm`] | asking before what cannot be undone |
 //! | [`project`] | the project's folder, and paths in it |
 //! | [`settings`] | a bot's settings, from standard input |
@@ -28,10 +30,12 @@
 //!
 //! Every command works on the local stack unless `--stack` names a deployed one.
 
+mod atomic;
 mod aws;
 mod bots;
 mod channel;
 mod chat;
+mod commands;
 mod confirm;
 mod cost;
 mod dlq;
@@ -79,7 +83,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "REGION", requires = "stack")]
     pub region: Option<String>,
     /// The folder in which the local stack keeps its state.
-    #[arg(long, global = true, value_name = "DIR", default_value_os_t = project::path("target/local"), env = "HOOPOE_STATE")]
+    #[arg(long, global = true, value_name = "DIR", default_value_os_t = project::path(project::STATE), env = "HOOPOE_STATE")]
     pub state: std::path::PathBuf,
 }
 
@@ -106,6 +110,7 @@ enum Command {
 async fn main() -> std::process::ExitCode {
     let mut cli = Cli::parse();
     cli.global.state = project::typed(cli.global.state);
+    commands::remember(&cli.global);
     let global = &cli.global;
     let needs_project = global.stack.is_none() && !matches!(cli.command, Command::Cost(_));
     let result = match cli.command {
@@ -127,16 +132,7 @@ async fn main() -> std::process::ExitCode {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            let said = format!("{error:#}");
-            eprintln!("hoopoe: {said}");
-            if let Some(stack) = &global.stack
-                && said.contains("`hoopoe ")
-                && !said.contains("--stack")
-            {
-                eprintln!(
-                    "hoopoe: add --stack {stack} to the commands named here, as without it they work on the local stack"
-                );
-            }
+            eprintln!("hoopoe: {}", commands::complete(&format!("{error:#}")));
             // What is not there was looked for in the wrong folder.
             if needs_project
                 && let Err(outside) = project::root()

@@ -8,6 +8,8 @@ use aws_sdk_sqs::primitives::{DateTime, DateTimeFormat};
 use hoopoe_message::Timestamp;
 use serde::Serialize;
 
+use crate::commands;
+
 /// Writes one line, or several.
 ///
 /// # Errors
@@ -18,13 +20,13 @@ pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a result: for a person, or as JSON.
+/// Writes a result: for a person, with the commands it names [`complete`](commands::complete), or as JSON.
 ///
 /// # Errors
 ///
 /// As [`line()`].
 pub(crate) fn result(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
-    if json { self::json(result) } else { line(result) }
+    if json { self::json(result) } else { line(commands::complete(&result.to_string())) }
 }
 
 /// Writes a result as JSON.

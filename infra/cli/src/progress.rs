@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::commands;
+
 /// A step under way. Dropped without [`Step::done`], it leaves no claim that it was done.
 pub(crate) struct Step {
     label: &'static str,
@@ -55,5 +57,5 @@ impl Step {
 /// One line about something that took no time.
 #[expect(clippy::print_stderr, reason = "progress is for the person who waits")]
 pub(crate) fn line(label: &str, what: impl Display) {
-    eprintln!("{label:>12}  {what}");
+    eprintln!("{label:>12}  {}", commands::complete(&what.to_string()));
 }

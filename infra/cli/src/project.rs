@@ -10,6 +10,9 @@ use std::sync::OnceLock;
 
 use anyhow::Context;
 
+/// The folder, in the project's, in which the local stack keeps its state by default.
+pub(crate) const STATE: &str = "target/local";
+
 /// What the project's folder is known by.
 const MARKS: [&str; 2] = ["template.yaml", "infra/packs"];
 

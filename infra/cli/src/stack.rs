@@ -47,10 +47,10 @@ impl LocalStack {
     fn read(state: &Path) -> anyhow::Result<Self> {
         let path = Self::path(state);
         let json = fs::read(&path).with_context(|| {
-            format!("there is no local stack ({} is missing); start it with `make up`", path.display())
+            format!("there is no local stack ({} is missing); start it with `hoopoe up`", path.display())
         })?;
         serde_json::from_slice(&json)
-            .with_context(|| format!("{} is damaged; `make up` writes it anew", path.display()))
+            .with_context(|| format!("{} is damaged; `hoopoe up` writes it anew", path.display()))
     }
 }
 
@@ -106,9 +106,9 @@ impl Stack {
                 Self::local(&local.endpoint)
                     .await
                     .with_context(|| {
-                        format!("the local stack at {} cannot be used; `make up` starts it", local.endpoint)
+                        format!("the local stack at {} cannot be used; `hoopoe up` starts it", local.endpoint)
                     })?
-                    .context("the emulator does not know the local stack; `make up` deploys it")
+                    .context("the emulator does not know the local stack; `hoopoe up` deploys it")
             }
         }
     }
@@ -119,8 +119,13 @@ impl Stack {
     ///
     /// When the emulator does not answer.
     pub(crate) async fn local(endpoint: &str) -> anyhow::Result<Option<Self>> {
+        Self::describe(Self::local_config(endpoint), LOCAL_NAME, Some(endpoint.to_owned())).await
+    }
+
+    /// The configuration of AWS clients for the emulator at `endpoint`.
+    pub(crate) fn local_config(endpoint: &str) -> SdkConfig {
         let (id, secret) = CREDENTIALS;
-        let config = SdkConfig::builder()
+        SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(LOCAL_REGION))
             .endpoint_url(endpoint)
@@ -131,8 +136,7 @@ impl Stack {
             .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::new(
                 id, secret, None, None, "emulator",
             )))
-            .build();
-        Self::describe(config, LOCAL_NAME, Some(endpoint.to_owned())).await
+            .build()
     }
 
     async fn describe(config: SdkConfig, name: &str, endpoint: Option<String>) -> anyhow::Result<Option<Self>> {

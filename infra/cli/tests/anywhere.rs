@@ -34,6 +34,8 @@ fn a_path_that_is_typed_is_relative_to_the_current_folder() {
     let output = run(Path::new(HOOPOE), elsewhere.path(), &["--state", "mine", "status"]);
     let expected = elsewhere.path().canonicalize().expect("there").join("mine/stack.json");
     assert!(errors(&output).contains(&expected.display().to_string()), "{}", errors(&output));
+    let advised = format!("start it with `hoopoe --state {} up`", expected.parent().expect("a folder").display());
+    assert!(errors(&output).contains(&advised), "{}", errors(&output));
 }
 
 #[test]

@@ -142,7 +142,7 @@ pub struct LoadTimes {
     pub tokenizer: Duration,
 }
 
-/// Unit vectors, one for each text, in the texts' order.
+/// Unit vectors, one for each text, in the texts' order; see [`Encoder::encode`] for where one is zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embeddings {
     dimension: usize,
@@ -251,16 +251,25 @@ impl Encoder {
         &mut self.sessions[0]
     }
 
-    /// Encodes texts of any length and content, the empty one included.
+    /// Encodes questions of any length and content, the empty one included. One of which the model knows nothing
+    /// ([`Tokenizer::knows`]) would get a vector that is near to whatever is short: it gets the zero vector instead, which
+    /// is near to nothing.
     ///
     /// # Errors
     /// When ONNX Runtime fails, as when memory is short.
     pub fn encode<T: AsRef<str>>(&mut self, texts: &[T]) -> Result<Embeddings, EncoderError> {
-        self.encode_watched(texts, |_| {})
+        let tokens = self.tokens(texts);
+        let mut embeddings = self.vectors(&tokens, |_| {})?;
+        for (index, (text, tokens)) in texts.iter().zip(&tokens).enumerate() {
+            if !self.tokenizer.knows(text.as_ref(), tokens) {
+                embeddings.values[index * self.dimension..][..self.dimension].fill(0.0);
+            }
+        }
+        Ok(embeddings)
     }
 
-    /// Encodes texts as [`encode`](Self::encode) does, and calls `watch` after each batch, from whichever thread ran it,
-    /// with the number of texts that are encoded by then.
+    /// Encodes texts to learn from, each as a unit vector, and calls `watch` after each batch, from whichever thread ran
+    /// it, with the number of texts that are encoded by then.
     ///
     /// # Errors
     /// When ONNX Runtime fails, as when memory is short.
@@ -269,17 +278,24 @@ impl Encoder {
         texts: &[T],
         watch: impl Fn(usize) + Sync,
     ) -> Result<Embeddings, EncoderError> {
-        let _span = info_span!("encoder.encode", texts = texts.len()).entered();
-        let tokens: Vec<Vec<u32>> =
-            texts.iter().map(|text| self.tokenizer.encode(text.as_ref(), self.options.max_tokens)).collect();
-        let mut order: Vec<usize> = (0..texts.len()).collect();
+        let tokens = self.tokens(texts);
+        self.vectors(&tokens, watch)
+    }
+
+    fn tokens<T: AsRef<str>>(&self, texts: &[T]) -> Vec<Vec<u32>> {
+        texts.iter().map(|text| self.tokenizer.encode(text.as_ref(), self.options.max_tokens)).collect()
+    }
+
+    fn vectors(&mut self, tokens: &[Vec<u32>], watch: impl Fn(usize) + Sync) -> Result<Embeddings, EncoderError> {
+        let _span = info_span!("encoder.encode", texts = tokens.len()).entered();
+        let mut order: Vec<usize> = (0..tokens.len()).collect();
         order.sort_by_key(|&index| tokens[index].len());
         let lengths: Vec<usize> = order.iter().map(|&index| tokens[index].len()).collect();
         let batches = batching::split(&lengths);
         self.prepare(batches.len() / BATCHES_OF_A_RUN)?;
 
         let (pad, dimension) = (self.tokenizer.pad(), self.dimension);
-        let values = Mutex::new(vec![0.0; texts.len() * dimension]);
+        let values = Mutex::new(vec![0.0; tokens.len() * dimension]);
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = |session: &mut Session| -> Result<(), EncoderError> {
             while let Some(Range { start, end }) = batches.get(next.fetch_add(1, Ordering::Relaxed)).cloned() {

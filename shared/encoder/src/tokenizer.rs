@@ -75,6 +75,21 @@ impl Tokenizer {
         ids
     }
 
+    /// Whether `ids`, which [`Self::encode`] gave for `text`, tell the model anything: some letter or digit is not
+    /// unknown, or some other character of a text that has neither.
+    #[must_use]
+    pub fn knows(&self, text: &str, ids: &[u32]) -> bool {
+        let unknown = self.contents.unknown;
+        if !ids.contains(&unknown) {
+            return true;
+        }
+        let words: String = text.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+        let read = if words.trim().is_empty() { text } else { &words };
+        // What stands around every text, and before a word that is unknown: a character for private use is one.
+        let frame = self.encode("\u{e000}", ids.len().max(16));
+        self.encode(read, ids.len()).iter().any(|id| *id != unknown && !frame.contains(id))
+    }
+
     /// The id that fills a batch's shorter texts.
     #[must_use]
     pub fn pad(&self) -> u32 {

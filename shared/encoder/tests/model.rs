@@ -28,7 +28,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 fn vectors_are_unit_and_in_the_texts_order() {
     let mut encoder = encoder();
     let long = "where is my parcel ".repeat(200);
-    let texts = ["", " \n\t", "hi", &long, "where is my parcel", "忘记密码怎么办", "\u{0}\u{1}\u{fffd}", "🦤"];
+    let texts = ["", " \n\t", "hi", &long, "where is my parcel", "忘记密码怎么办", "สวัสดี ok", "\u{0}\u{1}!", "123"];
     let vectors = encoder.encode(&texts).expect("encoded");
     assert_eq!(vectors.rows().len(), texts.len());
     for (text, vector) in texts.iter().zip(vectors.rows()) {
@@ -37,6 +37,22 @@ fn vectors_are_unit_and_in_the_texts_order() {
         let alone = encoder.encode(&[text]).expect("encoded");
         assert!(cosine(vector, alone.row(0)) > 1.0 - BATCH_TOLERANCE, "{text:?}");
     }
+}
+
+/// The default model reads Chinese and English, and the Latin script.
+#[test]
+fn a_question_of_which_the_model_knows_nothing_is_near_to_nothing() {
+    let mut encoder = encoder();
+    let texts = ["こんにちは", "ありがとう!", "สวัสดีครับ", "안녕하세요, 안녕", "🦤"];
+    let vectors = encoder.encode(&texts).expect("encoded");
+    for (text, vector) in texts.iter().zip(vectors.rows()) {
+        assert!(vector.iter().all(|&number| number == 0.0), "{text}");
+    }
+    let learned = encoder.encode_watched(&texts, |_| {}).expect("encoded");
+    assert!(
+        learned.rows().all(|vector| (cosine(vector, vector) - 1.0).abs() < 1e-4),
+        "what is learned from is not lost"
+    );
 }
 
 /// Enough texts of all lengths for several runs at the same time.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hoopoe_message::Language;
+use ndarray::{ArrayView1, ArrayView2};
 
 use crate::builtin::{Topic, builtin};
 use crate::check::{Finding, Severity, check};
@@ -29,14 +30,46 @@ pub enum BuildError {
     /// The pack has errors.
     #[error("the pack has {} that `hoopoe knowledge check` lists, the first: {}", errors(.0.len()), .0[0])]
     Pack(Vec<Finding>),
+    /// Its vectors teach nothing.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
+}
+
+/// Why nothing can be learned from a pack and its vectors.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LearnError {
     /// There is not one vector for each text.
-    #[error("{numbers} numbers are not one vector for each of {texts} texts of the pack")]
+    #[error(
+        "{numbers} numbers are not {texts} vectors of one length, one for each text that the pack is learned from; \
+         encode these texts again, all with the same model"
+    )]
     Vectors {
         /// The number of texts.
         texts: usize,
         /// The number of numbers.
         numbers: usize,
     },
+    /// A vector holds what is no number.
+    #[error(
+        "the model gives a vector with an infinite or undefined number for the text \"{text}\"; build the model again with \
+         `hoopoe model build`"
+    )]
+    NotFinite {
+        /// The text.
+        text: String,
+    },
+    /// Nothing is known of an intent.
+    #[error("nothing says how people ask for the intent {id}; give it a title and utterances")]
+    NoExample {
+        /// The intent's id.
+        id: String,
+    },
+    /// Nothing is known of what the bot does not answer.
+    #[error(
+        "nothing tells the bot what not to answer; write such questions to background.yaml, or remove `background: false` \
+         from pack.yaml"
+    )]
+    NoBackground,
 }
 
 fn errors(count: usize) -> String {
@@ -46,16 +79,16 @@ fn errors(count: usize) -> String {
 /// The bytes of the pack's index. The same pack and vectors give the same bytes.
 ///
 /// # Errors
-/// When [`check`] finds errors, or the vectors are not those of the corpus's texts.
+/// When [`check`] finds errors, or the vectors are not those of the corpus's texts or teach nothing.
 pub fn build(pack: &Pack, encoded: Encoded<'_>) -> Result<Vec<u8>, BuildError> {
     let errors: Vec<Finding> = check(pack).into_iter().filter(|finding| finding.severity == Severity::Error).collect();
     if !errors.is_empty() {
         return Err(BuildError::Pack(errors));
     }
     let corpus = Corpus::new(pack);
-    let mismatch = || BuildError::Vectors { texts: corpus.texts().len(), numbers: encoded.vectors.len() };
-    let lessons = corpus.lessons(encoded.vectors, |_| false).ok_or_else(mismatch)?;
-    let Decider { topics, examples } = Decider::learn(&lessons, encoded.vectors).ok_or_else(mismatch)?;
+    fitting(&corpus, encoded.vectors)?;
+    let lessons = corpus.lessons(encoded.vectors, |_| false).expect("there is a vector for each text");
+    let Decider { topics, examples } = Decider::learn(pack, &lessons, encoded.vectors)?;
 
     let settings = &pack.settings;
     let places: BTreeMap<&str, u32> = pack.intents.iter().map(|intent| intent.id.as_str()).zip(0..).collect();
@@ -86,9 +119,24 @@ pub fn build(pack: &Pack, encoded: Encoded<'_>) -> Result<Vec<u8>, BuildError> {
         wordings: wordings(pack, &lessons),
         topics,
         examples,
-        tongues: tongues(&corpus, &settings.languages, encoded.vectors).ok_or_else(mismatch)?,
+        tongues: tongues(&corpus, &settings.languages, encoded.vectors)
+            .expect("each intent has a title in the default language, and each text a vector"),
     };
     Ok(index.validated().expect("a pack without errors gives a valid index").encode())
+}
+
+/// The vectors of a corpus's texts, a row for each.
+///
+/// # Errors
+/// When they are not as many as the texts, or one holds what is no number.
+pub(crate) fn fitting<'v>(corpus: &Corpus<'_>, vectors: &'v [f32]) -> Result<ArrayView2<'v, f32>, LearnError> {
+    let texts = corpus.texts().len();
+    let rows = matrix(vectors, texts).ok_or(LearnError::Vectors { texts, numbers: vectors.len() })?;
+    let is_finite = |vector: ArrayView1<'_, f32>| vector.iter().all(|number| number.is_finite());
+    match corpus.texts().zip(rows.rows()).find(|(_, vector)| !is_finite(*vector)) {
+        Some((text, _)) => Err(LearnError::NotFinite { text: text.to_owned() }),
+        None => Ok(rows),
+    }
 }
 
 /// What scores a question, for each class of [`Lessons`].
@@ -104,10 +152,23 @@ impl Decider {
         neighbours::scores(&self.topics, &self.examples, vector)
     }
 
-    /// Learns from vectors, one for each lesson. `None` where they are not as many, or a class has none.
-    pub(crate) fn learn(lessons: &Lessons<'_>, vectors: &[f32]) -> Option<Self> {
+    /// Learns from vectors that are [`fitting`], one for each lesson.
+    ///
+    /// # Errors
+    /// When a class has no example.
+    pub(crate) fn learn(pack: &Pack, lessons: &Lessons<'_>, vectors: &[f32]) -> Result<Self, LearnError> {
         let classes = lessons.classes();
-        let matrix = matrix(vectors, lessons.lessons.len())?;
+        let has_example =
+            |class| lessons.lessons.iter().flatten().any(|lesson| lesson.class == class && lesson.neighbour);
+        if let Some(class) = (0..classes).find(|&class| !has_example(class)) {
+            let ids = pack.intents.iter().map(|intent| intent.id.as_str());
+            let mut ids = ids.chain(lessons.small_talk.iter().map(|topic| topic.id.as_str()));
+            return Err(match ids.nth(class) {
+                Some(id) => LearnError::NoExample { id: id.to_owned() },
+                None => LearnError::NoBackground,
+            });
+        }
+        let matrix = matrix(vectors, lessons.lessons.len()).expect("there is a vector for each lesson");
         let (mut known, mut labels, mut weights) = (Vec::with_capacity(vectors.len()), Vec::new(), Vec::new());
         let (mut near, mut near_labels) = (Vec::with_capacity(vectors.len()), Vec::new());
         for (lesson, vector) in lessons.lessons.iter().zip(matrix.rows()) {
@@ -120,9 +181,9 @@ impl Decider {
                 near_labels.push(lesson.class);
             }
         }
-        Some(Self {
-            topics: train(&known, &labels, &weights, classes)?,
-            examples: Neighbours::new(&near, &near_labels, classes)?,
+        Ok(Self {
+            topics: train(&known, &labels, &weights, classes).expect("each class has an example with a weight"),
+            examples: Neighbours::new(&near, &near_labels, classes).expect("each class has an example"),
         })
     }
 }

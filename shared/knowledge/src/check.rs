@@ -291,13 +291,13 @@ fn builtin_use(pack: &Pack, findings: &mut Findings) {
     }
 }
 
-/// The name stands in the page's heading, the logo in its corner.
+/// The name stands in the page's heading.
 const MAX_PAGE_NAME: usize = 60;
-const MAX_LOGO_BYTES: usize = 32 * 1024;
 
 fn page(pack: &Pack, findings: &mut Findings) {
     let file = Path::new(SETTINGS);
-    let Page { name, logo, color } = &pack.settings.page;
+    // Whether the logo can be shown is for the page to say.
+    let Page { name, color, .. } = &pack.settings.page;
     if let Some(name) = name {
         translated(pack, file, pack.settings.name.line, "the page's name", name, MAX_PAGE_NAME, findings);
     }
@@ -307,32 +307,6 @@ fn page(pack: &Pack, findings: &mut Findings) {
             let message = format!("{} is no color; write six digits in quotes, such as \"#b4552d\"", **color);
             findings.error(file, color.line, message);
         }
-    }
-    if let Some(logo) = logo {
-        if logo_type(logo).is_none() {
-            let message = format!("the logo {} is not a .svg, .png or .webp file", logo.display());
-            findings.error(file, logo.line, message);
-        }
-        match pack.logo() {
-            Ok(Some(bytes)) if bytes.len() > MAX_LOGO_BYTES => {
-                let message =
-                    format!("the logo has {} KiB; at most {} are shown", bytes.len() / 1024, MAX_LOGO_BYTES / 1024);
-                findings.error(file, logo.line, message);
-            }
-            Ok(_) => {}
-            Err(error) => findings.error(file, logo.line, format!("the logo cannot be read: {}", error.reason)),
-        }
-    }
-}
-
-/// The media type of a logo, by the ending of its name; `None` for a kind that the page does not show.
-#[must_use]
-pub fn logo_type(logo: &Path) -> Option<&'static str> {
-    match logo.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "svg" => Some("image/svg+xml"),
-        "png" => Some("image/png"),
-        "webp" => Some("image/webp"),
-        _ => None,
     }
 }
 

@@ -9,11 +9,10 @@ use std::thread;
 use serde::Serialize;
 
 use crate::Thresholds;
-use crate::build::Decider;
+use crate::build::{Decider, LearnError, fitting};
 use crate::corpus::{Corpus, Group};
 use crate::pack::{Intent, Pack};
 use crate::ranking::{Outcome, Ranking};
-use crate::vectors::matrix;
 
 const FOLDS: usize = 5;
 
@@ -33,6 +32,20 @@ pub struct HeldOut {
     pub intent: Option<usize>,
     /// The intents that the decision takes for the nearest.
     pub ranking: Ranking,
+}
+
+/// Why a pack cannot be asked its own texts.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeldOutError {
+    /// All of the background is asked at once, so none is left to learn from.
+    #[error(
+        "the background has too few texts to ask some of them and learn from the others; write at least two in one \
+         language to background.yaml, or remove `background: false` from pack.yaml"
+    )]
+    Background,
+    /// Also with all texts nothing can be learned.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
 }
 
 /// What a pack will be like, as far as its own utterances tell.
@@ -90,13 +103,15 @@ impl Asked {
 /// Asks each utterance of the pack, and each text of the background, of a decision that was learned without it.
 /// `vectors` are those of [`Corpus::texts`].
 ///
-/// `None` where the vectors do not fit the texts.
-#[must_use]
-pub fn held_out(pack: &Pack, vectors: &[f32]) -> Option<Asked> {
+/// # Errors
+/// When nothing can be learned from the vectors, or too little is left without the texts that are asked.
+pub fn held_out(pack: &Pack, vectors: &[f32]) -> Result<Asked, HeldOutError> {
     let corpus = Corpus::new(pack);
+    fitting(&corpus, vectors)?;
     let folds = folds(&corpus);
-    let usual = Thresholds::of_evidence(corpus.lessons(vectors, |_| false)?.evidence);
-    let judge = |fold: usize| judge(&corpus, vectors, |nth| folds[nth] == Some(fold));
+    let lessons = corpus.lessons(vectors, |_| false).expect("there is a vector for each text");
+    let usual = Thresholds::of_evidence(lessons.evidence);
+    let judge = |fold: usize| judge(pack, &corpus, vectors, |nth| folds[nth] == Some(fold));
     // Side by side: the time goes into learning, which is the same for each.
     thread::scope(|scope| {
         let judge = &judge;
@@ -105,20 +120,29 @@ pub fn held_out(pack: &Pack, vectors: &[f32]) -> Option<Asked> {
         for judged in judged {
             texts.extend(judged.join().expect("learning does not panic")?);
         }
-        Some(Asked { texts, usual })
+        Ok(Asked { texts, usual })
     })
 }
 
-fn judge(corpus: &Corpus<'_>, vectors: &[f32], held_out: impl Fn(usize) -> bool) -> Option<Vec<HeldOut>> {
-    let lessons = corpus.lessons(vectors, &held_out)?;
-    let decider = Decider::learn(&lessons, vectors)?;
-    let rows = matrix(vectors, corpus.texts().len())?;
+fn judge(
+    pack: &Pack,
+    corpus: &Corpus<'_>,
+    vectors: &[f32],
+    held_out: impl Fn(usize) -> bool,
+) -> Result<Vec<HeldOut>, HeldOutError> {
+    let rows = fitting(corpus, vectors)?;
+    let lessons = corpus.lessons(vectors, &held_out).expect("there is a vector for each text");
+    let background = || corpus.groups().any(|group| matches!(group, Group::Background(_)));
+    let decider = Decider::learn(pack, &lessons, vectors).map_err(|error| match error {
+        LearnError::NoBackground if background() => HeldOutError::Background,
+        error => error.into(),
+    })?;
     let asked = rows.rows().into_iter().zip(corpus.groups()).enumerate().filter(|(nth, _)| held_out(*nth));
     let judged = asked.map(|(_, (vector, group))| HeldOut {
         intent: group.intent(),
         ranking: Ranking::of(decider.scores(vector.as_slice().expect("rows are contiguous")), |_| true),
     });
-    Some(judged.collect())
+    Ok(judged.collect())
 }
 
 /// The fold of each text that may be held out: the utterances of an intent in a language in turn, the background of a

@@ -135,7 +135,8 @@ impl Knowledge {
 
     /// What to say to a question on a day, in a language.
     ///
-    /// The very words of a title or an utterance, case, spaces and punctuation aside, are answered without doubt.
+    /// The very words of a title or an utterance, case, spaces and punctuation aside, are answered without doubt. Other
+    /// words of which the model knows nothing, whose embedding is zero, are not answered.
     ///
     /// # Panics
     /// When the embedding is not of the length the index was built with.
@@ -144,6 +145,9 @@ impl Knowledge {
         let may_answer = |intent: usize| self.index.intents[intent].valid.includes(today);
         if let Some(intent) = self.worded(text).filter(|&intent| may_answer(intent)) {
             return self.answer(intent, language, today, 1.0);
+        }
+        if embedding.iter().all(|&number| number == 0.0) {
+            return Decision::Fallback;
         }
         let ranking = Ranking::of(neighbours::scores(&self.index.topics, &self.index.examples, embedding), may_answer);
         match (self.index.thresholds.outcome(&ranking), ranking.nearest()) {
@@ -353,6 +357,21 @@ pub(crate) mod tests {
             other => panic!("{other:?}"),
         }
         assert_eq!(knowledge.decide(&axis(5), "x", language("en"), date("2026-06-01")), Decision::Fallback);
+    }
+
+    #[test]
+    fn a_question_of_which_the_model_knows_nothing_is_not_answered() {
+        let mut index = sample();
+        // Whatever is nearest would be answered.
+        index.thresholds = Thresholds { answer: 0.0, scope: 0.0, suggest: 0.0 };
+        let knowledge = Knowledge { index };
+        let decide = |embedding: &[f32], text| knowledge.decide(embedding, text, language("en"), date("2026-06-01"));
+        assert!(matches!(decide(&axis(5), "x"), Decision::Answer { .. }));
+        assert_eq!(decide(&[0.0; 6], "สวัสดี"), Decision::Fallback);
+        assert!(
+            matches!(decide(&[0.0; 6], "Title 3"), Decision::Answer { intent: "intent_3", .. }),
+            "its very words are"
+        );
     }
 
     #[test]

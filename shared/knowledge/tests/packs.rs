@@ -4,12 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use hoopoe_knowledge::build::{BuildError, Encoded, build};
+use hoopoe_knowledge::build::{BuildError, Encoded, LearnError, build};
 use hoopoe_knowledge::calibrate::{calibrate, store};
 use hoopoe_knowledge::check::{Severity, check};
 use hoopoe_knowledge::corpus::Corpus;
 use hoopoe_knowledge::evaluate::evaluate;
-use hoopoe_knowledge::held_out::held_out;
+use hoopoe_knowledge::held_out::{HeldOutError, held_out};
 use hoopoe_knowledge::similar::similar;
 use hoopoe_knowledge::{Date, Decision, Knowledge, Pack, Suggestion, TextName, Thresholds};
 use hoopoe_message::Timestamp;
@@ -188,8 +188,28 @@ fn a_pack_with_errors_or_without_its_vectors_gives_no_index() {
     let error = build(&wrong, Encoded { model: "letters", vectors: &vectors(&wrong) });
     assert!(matches!(error, Err(BuildError::Pack(found)) if found.len() == 1));
     let pack = read(&folder(|_| ()));
-    let error = build(&pack, Encoded { model: "letters", vectors: &vectors(&pack)[1..] });
-    assert!(matches!(error, Err(BuildError::Vectors { .. })));
+    let mut vectors = vectors(&pack);
+    let error = build(&pack, Encoded { model: "letters", vectors: &vectors[1..] });
+    assert!(matches!(error, Err(BuildError::Learn(LearnError::Vectors { .. }))), "{error:?}");
+    // The third of the numbers of the second text.
+    vectors[64 + 2] = f32::NAN;
+    let error = build(&pack, Encoded { model: "letters", vectors: &vectors }).expect_err("not a number").to_string();
+    let second = Corpus::new(&pack).texts().nth(1).expect("a text").to_owned();
+    assert!(error.contains(&format!("undefined number for the text \"{second}\"")), "{error}");
+}
+
+#[test]
+fn a_background_too_small_to_be_held_out_is_named_as_the_cause() {
+    let asked = |background: &str| {
+        let pack = read(&folder(|files| files[3].1 = background.to_owned()));
+        held_out(&pack, &vectors(&pack)).map(|asked| asked.texts.len())
+    };
+    assert_eq!(asked("en: [rain]\n"), Err(HeldOutError::Background));
+    assert_eq!(asked("en: [rain]\nzh: [下雨]\n"), Err(HeldOutError::Background));
+    assert_eq!(asked("en: [rain, sun]\n"), Ok(24 + 2), "what the message asks for is enough");
+    assert_eq!(asked("{}\n"), Err(HeldOutError::Learn(LearnError::NoBackground)));
+    // The index is built from all texts.
+    built(&read(&folder(|files| files[3].1 = "en: [rain]\n".to_owned())));
 }
 
 fn titles<'k>(suggestions: &[Suggestion<'k>]) -> Vec<&'k str> {
@@ -350,12 +370,8 @@ fn a_pack_switches_small_talk_off_or_answers_it_itself() {
             "the welcome offers nothing, which is no",
         ),
         ("page: {color: red}", "pack.yaml:8: error: red is no color"),
-        ("page: {logo: logo.gif}", "the logo logo.gif is not a .svg, .png or .webp file"),
     ] {
         let pack = changed("pack.yaml", builtin, to);
-        if to.contains("logo") {
-            fs::write(pack.path().join("logo.gif"), "GIF89a").expect("a file");
-        }
         let found = findings(&pack, Severity::Error);
         assert!(found.iter().any(|found| found.contains(message)), "{message}: {found:?}");
     }

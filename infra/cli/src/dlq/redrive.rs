@@ -32,8 +32,16 @@ pub(super) struct Redriven {
     unknown: usize,
     /// Left, because a function is sending the reply at this moment.
     under_way: usize,
-    /// Left, because they came back while this went on.
-    came_back: usize,
+    /// Left, because this run has handled the same message or reply already: it failed again, or the queue held it twice.
+    seen_before: usize,
+    /// Ctrl-C ended the run, so others may be left that nobody looked at.
+    stopped: bool,
+}
+
+impl Redriven {
+    const fn new(queue: Queue) -> Self {
+        Self { queue, moved: 0, sent_before: 0, unknown: 0, under_way: 0, seen_before: 0, stopped: false }
+    }
 }
 
 /// What a letter holds.
@@ -44,7 +52,13 @@ enum Body {
     Unreadable,
 }
 
-/// Moves every letter that is there now back to the queue it comes from. Ctrl-C stops between two letters.
+/// Whether a letter is still in its queue.
+enum Fate {
+    Gone,
+    Left,
+}
+
+/// Moves every letter that is there now back to the queue it comes from. Ctrl-C stops between two batches of ten.
 ///
 /// # Errors
 ///
@@ -59,7 +73,7 @@ pub(super) async fn run(client: &Client, stack: &Stack, queue: Queue, unknown: b
         unknown,
         seen: HashSet::new(),
         left: Vec::new(),
-        done: Redriven { queue, moved: 0, sent_before: 0, unknown: 0, under_way: 0, came_back: 0 },
+        done: Redriven::new(queue),
     };
     let moved = redrive.all(&step).await;
     let put_back = redrive.letters.put_back(&redrive.left).await;
@@ -85,28 +99,41 @@ impl Redrive<'_> {
         loop {
             let batch = tokio::select! {
                 batch = self.letters.receive(10) => batch?,
-                _ = &mut stop => return Ok(()),
+                _ = &mut stop => {
+                    self.done.stopped = true;
+                    return Ok(());
+                }
             };
             let mut letters: Vec<(Body, Message)> =
                 batch.into_iter().map(|message| (self.read(&message), message)).collect();
             // The replies of a conversation in their order, as far as they came together.
             letters.sort_by_cached_key(|(body, _)| body.place());
             let mut anything_new = false;
-            for (body, message) in letters {
+            let mut letters = letters.into_iter();
+            while let Some((body, message)) = letters.next() {
                 if !self.seen.insert(body.identity(&message)) {
                     // One that is left comes again after a minute; another with the same content died anew.
                     let known = self.left.iter_mut().find(|left| left.message_id == message.message_id);
                     match known {
                         Some(left) => *left = message,
                         None => {
-                            self.done.came_back += 1;
+                            self.done.seen_before += 1;
                             self.left.push(message);
                         }
                     }
                     continue;
                 }
                 anything_new = true;
-                self.one(body, message).await?;
+                match self.one(body, &message).await {
+                    Ok(Fate::Gone) => {}
+                    Ok(Fate::Left) => self.left.push(message),
+                    Err(error) => {
+                        // Neither this one nor the rest of the batch stays hidden.
+                        self.left.push(message);
+                        self.left.extend(letters.map(|(_, message)| message));
+                        return Err(error);
+                    }
+                }
                 step.doing(format_args!("moving {} dead letters back: {}", self.done.queue, self.done));
             }
             if !anything_new {
@@ -123,27 +150,25 @@ impl Redrive<'_> {
         }
     }
 
-    async fn one(&mut self, body: Body, message: Message) -> anyhow::Result<()> {
+    async fn one(&mut self, body: Body, message: &Message) -> anyhow::Result<Fate> {
         let now = Timestamp::now();
         let mut text = message.body().context("SQS gave a message without a body")?.to_owned();
-        let group = group(&body, &message);
+        let group = group(&body, message);
         if let Body::Reply(mut reply) = body {
             match self.sends.revive(&reply, self.unknown, now).await? {
                 Revival::Ready => {}
                 Revival::Sent => {
-                    self.letters.delete(&message).await?;
+                    self.letters.delete(message).await?;
                     self.done.sent_before += 1;
-                    return Ok(());
+                    return Ok(Fate::Gone);
                 }
                 Revival::InDoubt => {
                     self.done.unknown += 1;
-                    self.left.push(message);
-                    return Ok(());
+                    return Ok(Fate::Left);
                 }
                 Revival::UnderWay => {
                     self.done.under_way += 1;
-                    self.left.push(message);
-                    return Ok(());
+                    return Ok(Fate::Left);
                 }
             }
             // How long it may wait for its bot's quota counts from now.
@@ -160,7 +185,8 @@ impl Redrive<'_> {
             .await
             .map_err(|error| anyhow!("a message could not be queued again: {}", cause(&error)))?;
         self.done.moved += 1;
-        self.letters.delete(&message).await
+        self.letters.delete(message).await?;
+        Ok(Fate::Gone)
     }
 }
 
@@ -195,7 +221,7 @@ fn group(body: &Body, message: &Message) -> Option<String> {
 
 impl fmt::Display for Redriven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { queue, moved, sent_before, unknown, under_way, came_back } = self;
+        let Self { queue, moved, sent_before, unknown, under_way, seen_before, stopped } = self;
         write!(f, "{queue:<8} {moved} moved back")?;
         if *sent_before > 0 {
             write!(f, ", {sent_before} deleted: sent meanwhile")?;
@@ -207,8 +233,12 @@ impl fmt::Display for Redriven {
         if *under_way > 0 {
             write!(f, ", {under_way} left: being sent just now")?;
         }
-        if *came_back > 0 {
-            write!(f, ", {came_back} left: they failed again; `hoopoe dlq list` says why")?;
+        if *seen_before > 0 {
+            let cause = "they failed again, or are copies of letters handled just now";
+            write!(f, ", {seen_before} left: {cause}; `hoopoe dlq list` shows them")?;
+        }
+        if *stopped {
+            f.write_str("; stopped by Ctrl-C, so others may be left")?;
         }
         Ok(())
     }
@@ -218,6 +248,9 @@ impl fmt::Display for Redriven {
 mod tests {
     use super::*;
     use hoopoe_message::{BotId, Channel, MessageId};
+    use serde_json::json;
+    use wiremock::matchers::{body_string_contains, header};
+    use wiremock::{Mock, MockServer, ResponseTemplate};
 
     fn reply(chat: &str, number: u64) -> Reply {
         Reply {
@@ -262,14 +295,52 @@ mod tests {
 
     #[test]
     fn what_stays_is_said_with_the_reason() {
-        let done =
-            Redriven { queue: Queue::Outbound, moved: 3, sent_before: 1, unknown: 2, under_way: 1, came_back: 1 };
-        let said = done.to_string();
-        for part in ["3 moved back", "1 deleted: sent meanwhile", "2 left: the platform may have them", "--unknown"] {
+        let counts = Redriven { moved: 3, sent_before: 1, unknown: 2, ..Redriven::new(Queue::Outbound) };
+        let said = Redriven { under_way: 1, seen_before: 4, stopped: true, ..counts }.to_string();
+        for part in [
+            "3 moved back",
+            "1 deleted: sent meanwhile",
+            "2 left: the platform may have them",
+            "--unknown",
+            "1 left: being sent just now",
+            "4 left: they failed again, or are copies",
+            "stopped by Ctrl-C",
+        ] {
             assert!(said.contains(part), "{said}");
         }
-        let nothing =
-            Redriven { queue: Queue::Inbound, moved: 0, sent_before: 0, unknown: 0, under_way: 0, came_back: 0 };
-        assert_eq!(nothing.to_string(), "inbound  0 moved back");
+        assert_eq!(Redriven::new(Queue::Inbound).to_string(), "inbound  0 moved back");
+    }
+
+    /// An emulator of SQS that has three letters and takes one back.
+    #[tokio::test]
+    async fn after_a_failure_what_moved_is_counted_and_the_rest_of_the_batch_is_put_back() {
+        let server = MockServer::start().await;
+        let action = |name: &str| header("x-amz-target", format!("AmazonSQS.{name}").as_str());
+        let letter = |id: &str| json!({"MessageId": id, "ReceiptHandle": format!("handle-{id}"), "Body": id});
+        let answer = |status, body| ResponseTemplate::new(status).set_body_json(body);
+        let letters = json!({"Messages": [letter("a"), letter("b"), letter("c")]});
+        Mock::given(action("ReceiveMessage")).respond_with(answer(200, letters)).mount(&server).await;
+        let taken = Mock::given(action("SendMessage")).and(body_string_contains("\"a\""));
+        taken.respond_with(answer(200, json!({"MessageId": "new"}))).mount(&server).await;
+        let refused = json!({"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no"});
+        Mock::given(action("SendMessage")).respond_with(answer(400, refused)).mount(&server).await;
+        Mock::given(action("DeleteMessage")).respond_with(answer(200, json!({}))).expect(1).mount(&server).await;
+
+        let config = Stack::local_config(&server.uri());
+        let client = Client::new(&config);
+        let url = server.uri();
+        let mut redrive = Redrive {
+            letters: DeadLetters { client: &client, url: &url, source: &url },
+            sends: Sends::new(&config, "sends".to_owned(), Duration::ZERO),
+            unknown: false,
+            seen: HashSet::new(),
+            left: Vec::new(),
+            done: Redriven::new(Queue::Inbound),
+        };
+        let failed = redrive.all(&Step::start("Redrive", "moving")).await.expect_err("the queue is gone");
+        assert!(failed.to_string().contains("could not be queued again"), "{failed}");
+        assert_eq!((redrive.done.moved, redrive.done.seen_before), (1, 0));
+        let left: Vec<_> = redrive.left.iter().filter_map(Message::message_id).collect();
+        assert_eq!(left, ["b", "c"]);
     }
 }

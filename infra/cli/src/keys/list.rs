@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::open::{audit, tables};
 use crate::stack::Stack;
-use crate::{Global, bots, logs, output};
+use crate::{Global, bots, commands, logs, output};
 
 /// Which keys.
 #[derive(Args)]
@@ -67,7 +67,9 @@ impl List {
         if global.json {
             output::json(&rows)
         } else if rows.is_empty() {
-            output::line("There are no keys. `hoopoe channel add --help` shows how a bot is connected.")
+            output::line(commands::complete(
+                "There are no keys. `hoopoe channel add --help` shows how a bot is connected.",
+            ))
         } else {
             Ok(())
         }

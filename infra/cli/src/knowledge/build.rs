@@ -12,8 +12,9 @@ use hoopoe_knowledge::corpus::Corpus;
 use hoopoe_knowledge::pack::Page;
 use hoopoe_knowledge::{Knowledge, Pack};
 
-use super::folder::{INDEX, PAGE};
+use super::folder::{self, INDEX, ORIGIN, PAGE};
 use super::vectors::Vectors;
+use crate::atomic;
 use crate::progress::{self, Step};
 
 /// Builds a pack's index into a folder, or finds that it is up to date, and loads it.
@@ -23,17 +24,21 @@ use crate::progress::{self, Step};
 /// When the pack has errors, of which the first is named, or the folder cannot be written.
 pub(super) fn built(pack: &Pack, vectors: &mut Vectors, folder: &Path) -> anyhow::Result<Knowledge> {
     refuse_errors(pack)?;
+    let appearance = appearance(pack)?;
     let file = folder.join(INDEX);
+    let origin = || atomic::write(&folder.join(ORIGIN), folder::absolute(&pack.folder)?.as_os_str().as_encoded_bytes());
     if let Ok(knowledge) = Knowledge::load(&file, vectors.model())
         && *knowledge.digest() == pack.digest
     {
-        page(pack, &folder.join(PAGE))?;
+        origin()?;
+        page(appearance, &folder.join(PAGE))?;
         progress::line("Knowledge", format_args!("{} is up to date", file.display()));
         return Ok(knowledge);
     }
     let index = index(pack, vectors)?;
-    page(pack, &folder.join(PAGE))?;
-    write(&file, &index)?;
+    origin()?;
+    page(appearance, &folder.join(PAGE))?;
+    atomic::write(&file, &index)?;
     progress::line("Knowledge", format_args!("{}: {} KB", file.display(), index.len() / 1000));
     Ok(Knowledge::from_bytes(&index, vectors.model())?)
 }
@@ -60,10 +65,10 @@ pub(super) fn encoded(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<Vec<
     vectors.of("texts", &Corpus::new(pack).texts().collect::<Vec<_>>())
 }
 
-/// Writes how the web chat's page looks, where the pack says anything about it.
-fn page(pack: &Pack, file: &Path) -> anyhow::Result<()> {
-    match appearance(pack)? {
-        Some(appearance) => write(file, &serde_json::to_vec_pretty(&appearance)?),
+/// Writes how the web chat's page looks, if the pack says anything about it.
+fn page(appearance: Option<Appearance>, file: &Path) -> anyhow::Result<()> {
+    match appearance {
+        Some(appearance) => atomic::write(file, &serde_json::to_vec_pretty(&appearance)?),
         // The page of an earlier build is removed.
         None => match fs::remove_file(file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -97,17 +102,6 @@ pub(super) fn appearance(pack: &Pack) -> anyhow::Result<Option<Appearance>> {
         format!("the logo {} cannot be shown", path.display())
     })?;
     Ok(Some(Appearance::new(names, default_language, picture, color)?))
-}
-
-/// Writes a file beside its place and then in it, so that a reader finds the old one or the new one, never half of one.
-fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
-    let scratch = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&scratch, bytes)
-        .and_then(|()| fs::rename(&scratch, file))
-        .inspect_err(|_| drop(fs::remove_file(&scratch)))
-        .with_context(|| format!("{} could not be written", file.display()))
 }
 
 /// The finding with a path that an editor can open from here.
@@ -149,7 +143,31 @@ pub(super) fn read(pack: &Path) -> anyhow::Result<Pack> {
 ///
 /// # Errors
 ///
-/// When there is no such pack.
+/// When there is no such pack, or `out` holds another pack's.
 pub(super) fn folder(out: Option<PathBuf>, pack: &Path) -> anyhow::Result<PathBuf> {
-    out.map_or_else(|| super::folder::of(pack), Ok)
+    match out {
+        Some(out) => folder::refuse_others(&out, pack).map(|()| out),
+        None => folder::of(pack),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logo_that_the_page_cannot_show_is_named_with_its_file() {
+        let scratch = tempfile::tempdir().expect("a scratch folder");
+        let write = |file: &str, content: &str| atomic::write(&scratch.path().join(file), content.as_bytes());
+        let intent = "- {id: hours, title: Hours, utterances: [when], answers: At nine}";
+        write("pack.yaml", "name: small\nlanguages: [en]\npage: {logo: logo.png}\n").expect("written");
+        write("intents/a.yaml", intent).expect("written");
+        write("logo.png", "GIF89a").expect("written");
+        let pack = read(scratch.path()).expect("a pack");
+        let error = format!("{:#}", appearance(&pack).expect_err("a GIF, whatever its name"));
+        assert!(error.contains("logo.png cannot be shown: the logo is not the SVG, PNG or WebP"), "{error}");
+        // The page goes by the content alone.
+        fs::write(scratch.path().join("logo.png"), b"\x89PNG\r\n\x1a\n").expect("written");
+        assert!(appearance(&pack).expect("a picture").is_some());
+    }
 }

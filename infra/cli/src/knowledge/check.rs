@@ -119,8 +119,18 @@ impl Checked {
             }
         }
         let step = Step::start("Knowledge", "asking the pack its own utterances");
-        self.forecast = held_out(pack, &encoded).map(|asked| asked.forecast(pack));
-        step.done("asked the pack its own utterances, each without having learned it");
+        match held_out(pack, &encoded) {
+            Ok(asked) => {
+                self.forecast = Some(asked.forecast(pack));
+                step.done("asked the pack its own utterances, each without having learned it");
+            }
+            // Without a forecast the errors that were found matter more.
+            Err(_) if self.count(Severity::Error) > 0 => {}
+            Err(error) => {
+                let message = format!("there is no forecast: {error}");
+                self.findings.push(Finding { severity: Severity::Warning, file: "pack.yaml".into(), line: 1, message });
+            }
+        }
         Ok(())
     }
 

@@ -135,7 +135,7 @@ fn found(pack: &Pack, vectors: &mut Vectors) -> anyhow::Result<hoopoe_knowledge:
     build::refuse_errors(pack)?;
     let encoded = build::encoded(pack, vectors)?;
     let step = Step::start("Knowledge", "asking the pack its own utterances");
-    let asked = held_out::held_out(pack, &encoded).context("the pack has no texts to ask")?;
+    let asked = held_out::held_out(pack, &encoded)?;
     let thresholds = calibrate::calibrate(&asked.texts, asked.usual);
     step.done(format_args!(
         "thresholds: answer {}, scope {}, suggest {}",

@@ -10,6 +10,7 @@ use hoopoe_knowledge::Pack;
 use hoopoe_knowledge::pack::{Intent, Lined, Page, Translated};
 use hoopoe_message::Language;
 
+use crate::commands::quoted;
 use crate::{Global, output, project};
 
 const EXAMPLES: &str = "\
@@ -135,13 +136,6 @@ fn files(template: &Path, pack: &Pack, name: &str, languages: &[Language]) -> an
         files.push((file, new));
     }
     Ok(files)
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
-    if path.chars().all(is_plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// The comment that a file begins with.

@@ -13,6 +13,7 @@ use anyhow::Context;
 use hoopoe_encoder::{Encoder, EncoderFiles, Options};
 use sha2::{Digest, Sha256};
 
+use crate::atomic;
 use crate::progress::Step;
 
 /// With more vectors than this, some 75 MB, only those of the last command are kept.
@@ -96,21 +97,15 @@ impl Vectors {
         Ok(keys.iter().flat_map(|key| self.known[key].iter().copied()).collect())
     }
 
-    fn keep(&self) -> std::io::Result<()> {
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let scratch = self.file.with_extension(format!("{}.new", std::process::id()));
-        let write = || {
-            let mut file = BufWriter::new(fs::File::create(&scratch)?);
+    fn keep(&self) -> anyhow::Result<()> {
+        atomic::replace(&self.file, |scratch| {
+            let mut file = BufWriter::new(fs::File::create(scratch)?);
             for (key, numbers) in &self.known {
                 file.write_all(key)?;
                 numbers.iter().try_for_each(|number| file.write_all(&number.to_le_bytes()))?;
             }
-            file.flush()?;
-            fs::rename(&scratch, &self.file)
-        };
-        write().inspect_err(|_| drop(fs::remove_file(&scratch)))
+            file.flush()
+        })
     }
 }
 

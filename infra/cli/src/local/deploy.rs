@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::build::FUNCTIONS;
 use super::emulator::tail;
+use crate::commands;
 use crate::progress::Step;
 use crate::stack::{CREDENTIALS, LOCAL_NAME, LOCAL_REGION};
 
@@ -133,8 +134,9 @@ fn run(mut sam: Command, log: &Path, progress: &mut Progress) -> anyhow::Result<
     };
     ensure!(
         status.success(),
-        "SAM could not deploy template.yaml (all it said is in {}; `make clean-local` begins afresh):\n{}",
+        "SAM could not deploy template.yaml (all it said is in {}; {}, and then `hoopoe up`, begins afresh):\n{}",
         log.display(),
+        commands::forget(log.parent().unwrap_or(log)),
         tail(log, 15)
     );
     Ok(())

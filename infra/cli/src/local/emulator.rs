@@ -23,6 +23,7 @@ use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::stack::CREDENTIALS;
+use crate::{atomic, commands};
 
 /// Where the search for a free port begins: the port that emulators of AWS use by custom.
 const FIRST_PORT: u16 = 4566;
@@ -92,7 +93,7 @@ impl Emulator {
             ensure!(self.exists(), "MiniStack has ended (what it said is in {})", log_path(&self.state).display());
             ensure!(
                 Instant::now() < deadline,
-                "MiniStack does not answer on port {}; `make down` ends it\n{}",
+                "MiniStack does not answer on port {}; `hoopoe down` ends it\n{}",
                 self.port,
                 tail(&log_path(&self.state), 10)
             );
@@ -106,7 +107,7 @@ impl Emulator {
         let state = fs::canonicalize(state).with_context(|| format!("{} could not be found", state.display()))?;
         let port = choose_port(&state, port)?;
         // Known from now on, whatever happens to this command.
-        write(&record(&state), &serde_json::to_vec(&Record { port })?)?;
+        atomic::write(&record(&state), &serde_json::to_vec(&Record { port })?)?;
         let folder = folder(&state);
         // Its scratch files are those of a process that has ended.
         let scratch = folder.join("tmp");
@@ -192,14 +193,6 @@ fn record(state: &Path) -> PathBuf {
     state.join("emulator.json")
 }
 
-/// Writes a file whole or not at all.
-pub(super) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let next = path.with_extension("next");
-    fs::write(&next, content)
-        .and_then(|()| fs::rename(&next, path))
-        .with_context(|| format!("{} could not be written", path.display()))
-}
-
 fn folder(state: &Path) -> PathBuf {
     state.join("emulator")
 }
@@ -212,9 +205,9 @@ fn log_path(state: &Path) -> PathBuf {
 fn recorded_port(state: &Path) -> anyhow::Result<Option<u16>> {
     let path = record(state);
     match fs::read(&path) {
-        Ok(json) => serde_json::from_slice(&json)
-            .map(|Record { port }| Some(port))
-            .with_context(|| format!("{} is damaged; `make clean-local` forgets the local stack", path.display())),
+        Ok(json) => serde_json::from_slice(&json).map(|Record { port }| Some(port)).with_context(|| {
+            format!("{} is damaged; {} forgets the local stack", path.display(), commands::forget(state))
+        }),
         Err(_) => Ok(None),
     }
 }
@@ -225,7 +218,8 @@ fn choose_port(state: &Path, asked: Option<u16>) -> anyhow::Result<u16> {
     if let (Some(before), Some(asked)) = (before, asked) {
         ensure!(
             before == asked,
-            "the local stack lives on port {before}; `make clean-local` forgets it and frees the choice of a port"
+            "the local stack lives on port {before}; {} forgets it and frees the choice of a port",
+            commands::forget(state)
         );
     }
     match before.or(asked) {
@@ -233,9 +227,9 @@ fn choose_port(state: &Path, asked: Option<u16>) -> anyhow::Result<u16> {
             Ok(_) => Ok(port),
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
                 let way_out = if before.is_some() {
-                    "end that, or forget this local stack with `make clean-local`"
+                    format!("end that, or forget this local stack with {}", commands::forget(state))
                 } else {
-                    "end that, or choose another port with --port"
+                    "end that, or choose another port with --port".to_owned()
                 };
                 match Emulator::all().into_iter().find(|emulator| emulator.port == port) {
                     Some(other) => {
@@ -296,7 +290,8 @@ mod tests {
     fn state_with(port: Option<u16>) -> tempfile::TempDir {
         let state = tempfile::tempdir().expect("a scratch folder");
         if let Some(port) = port {
-            write(&record(state.path()), &serde_json::to_vec(&Record { port }).expect("a number")).expect("written");
+            atomic::write(&record(state.path()), &serde_json::to_vec(&Record { port }).expect("a number"))
+                .expect("written");
         }
         state
     }
@@ -307,9 +302,9 @@ mod tests {
         let port = taken.local_addr().expect("bound").port();
         let state = state_with(Some(port));
         let error = choose_port(state.path(), None).expect_err("the port is taken").to_string();
-        assert!(error.contains("taken by another program") && error.contains("clean-local"), "{error}");
+        assert!(error.contains("taken by another program") && error.contains("down && rm -rf"), "{error}");
         let error = choose_port(state.path(), Some(port ^ 1)).expect_err("another port").to_string();
-        assert!(error.contains("make clean-local"), "{error}");
+        assert!(error.contains(&format!("hoopoe --state {} down", state.path().display())), "{error}");
         drop(taken);
         assert_eq!(choose_port(state.path(), None).expect("free again"), port);
     }

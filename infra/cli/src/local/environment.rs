@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::emulator;
 use super::update::Functions;
+use crate::atomic;
 use crate::stack::{CREDENTIALS, LOCAL_REGION};
 
 /// Writes the file; the functions share the meaning of a variable's name, so one file serves them all.
@@ -25,5 +25,5 @@ pub(super) fn write(functions: &Functions, endpoint: &str, state: &Path) -> anyh
         );
     }
     let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    emulator::write(&state.join("functions.env"), lines.as_bytes())
+    atomic::write(&state.join("functions.env"), lines.as_bytes())
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::emulator;
+use crate::atomic;
 use crate::knowledge::folder::DEFAULT_PACK;
 use crate::progress::line;
 
@@ -52,14 +52,9 @@ impl StackPack {
 
     /// Makes it the pack of the stack until another is chosen. `built` is the folder of what was built from it.
     pub(super) fn remember(&self, built: &Path, state: &Path) -> anyhow::Result<()> {
-        emulator::write(&record(state), &serde_json::to_vec(self)?)?;
-        let link = state.join("knowledge");
-        let next = state.join("knowledge.next");
-        // One that an interrupted `up` left behind.
-        drop(fs::remove_file(&next));
-        symlink(std::path::absolute(built)?, &next)
-            .and_then(|()| fs::rename(&next, &link))
-            .with_context(|| format!("{} could not be written", link.display()))
+        atomic::write(&record(state), &serde_json::to_vec(self)?)?;
+        let built = std::path::absolute(built)?;
+        atomic::replace(&state.join("knowledge"), |scratch| symlink(built, scratch))
     }
 
     fn remembered(state: &Path) -> anyhow::Result<Option<Self>> {

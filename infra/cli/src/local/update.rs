@@ -17,7 +17,7 @@ use hoopoe_aws::cause;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::Bundles;
-use super::emulator;
+use crate::atomic;
 use crate::progress::Step;
 use crate::stack::Stack;
 
@@ -63,7 +63,7 @@ impl Record {
     }
 
     fn write(&self, state: &Path) -> anyhow::Result<()> {
-        emulator::write(&path(state), &serde_json::to_vec(self)?)
+        atomic::write(&path(state), &serde_json::to_vec(self)?)
     }
 
     fn note(&mut self, function: &str, zip: Option<&str>, bundle: &str) {

@@ -22,7 +22,7 @@ use super::{
     BuildOptions, Preset, check, files, load,
     manifest::{self, FileFacts, Manifest, Source},
 };
-use crate::{progress::Step, project, python};
+use crate::{atomic, progress::Step, project, python};
 
 const SCRIPTS: &str = "infra/model";
 const ENVIRONMENT: &str = "target/venv/model";
@@ -71,12 +71,7 @@ fn build(options: &BuildOptions, scratch: &Path) -> anyhow::Result<PathBuf> {
         }
         fs::rename(scratch, &folder)?;
     }
-    let next = options.out.join("current.next");
-    if next.is_symlink() {
-        fs::remove_file(&next)?;
-    }
-    symlink(&id, &next)?;
-    fs::rename(&next, options.out.join("current"))?;
+    atomic::replace(&options.out.join("current"), |scratch| symlink(&id, scratch))?;
     Ok(folder)
 }
 

@@ -181,8 +181,11 @@ impl Decider {
                 near_labels.push(lesson.class);
             }
         }
+        let surplus = neighbours::surplus(&near_labels, lessons.intents());
+        let topics = train(&known, &labels, &weights, classes).expect("each class has an example with a weight");
         Ok(Self {
-            topics: train(&known, &labels, &weights, classes).expect("each class has an example with a weight"),
+            // Beside the classifier's score and not with each example: to decide costs the same.
+            topics: topics.lowered(&surplus),
             examples: Neighbours::new(&near, &near_labels, classes).expect("each class has an example"),
         })
     }
@@ -250,4 +253,34 @@ fn tongues(corpus: &Corpus<'_>, languages: &[Language], vectors: &[f32]) -> Opti
 
 fn plain(texts: &Translated) -> BTreeMap<Language, String> {
     texts.iter().map(|(&language, Lined { value, .. })| (language, value.trim().to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::Lesson;
+
+    #[test]
+    fn an_intent_of_many_examples_has_to_be_nearer() {
+        // Three intents and the background, each along an axis of its own; the second has its example four times.
+        let classes = [0, 1, 1, 1, 1, 2, 3];
+        let vectors: Vec<f32> =
+            classes.iter().flat_map(|&class| (0..4).map(move |axis| if axis == class { 1.0 } else { 0.0 })).collect();
+        let lesson = |&class: &usize| {
+            let weight = if class == 1 { 0.25 } else { 1.0 };
+            Some(Lesson { class, weight, neighbour: true })
+        };
+        let lessons = Lessons {
+            small_talk: Vec::new(),
+            lessons: classes.iter().map(lesson).collect(),
+            background: 3,
+            evidence: 1.0,
+            notices: Vec::new(),
+        };
+        let decider = Decider::learn(&lessons, &vectors).expect("examples that fit");
+        let scores: Vec<f32> = decider.scores(&[0.5; 4]).collect();
+        assert!((scores[0] - scores[2]).abs() < 0.01, "{scores:?}");
+        let lower = scores[0] - scores[1];
+        assert!((0.5..0.8).contains(&lower), "{lower} lower, of 0.62 for four times the examples");
+    }
 }

@@ -24,6 +24,15 @@ impl Classifier {
         Self { dimension, weights, biases }.validated()
     }
 
+    /// The same with a lower score for each class, by what `by` has for it.
+    #[cfg(feature = "pack")]
+    pub(crate) fn lowered(mut self, by: &[f32]) -> Self {
+        for (bias, by) in self.biases.iter_mut().zip(by) {
+            *bias -= by;
+        }
+        self
+    }
+
     /// Itself, where it could have come from [`Self::new`].
     pub(crate) fn validated(self) -> Option<Self> {
         let fits = self.dimension > 0

@@ -120,6 +120,11 @@ pub struct Lessons<'p> {
 }
 
 impl Lessons<'_> {
+    /// The number of the pack's intents, which are the first classes.
+    pub(crate) fn intents(&self) -> usize {
+        self.background - self.small_talk.len()
+    }
+
     /// The number of classes: the pack's intents, the small talk, and the background.
     pub(crate) fn classes(&self) -> usize {
         self.background + 1

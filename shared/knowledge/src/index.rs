@@ -22,7 +22,7 @@ const MAGIC: [u8; 8] = *b"HOOPOEKN";
 const HEADER: usize = 16;
 
 /// Raised whenever the same pack gives another index: the layout, or how it is trained.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// The largest file that is read.
 pub(crate) const MAX_BYTES: usize = 64 << 20;

@@ -110,13 +110,7 @@ fn line(name: &'static str, value: u64, fields: &[(&'static str, &str)]) -> Valu
 }
 
 /// The same as a metric, in the format that AWS documents under "Specification: Embedded metric format".
-fn metric(
-    name: &'static str,
-    value: u64,
-    fields: &[(&'static str, &str)],
-    stack: &str,
-    now: SystemTime,
-) -> Value {
+fn metric(name: &'static str, value: u64, fields: &[(&'static str, &str)], stack: &str, now: SystemTime) -> Value {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut line = line(name, value, fields);
     // CloudWatch drops a metric whose dimension is empty.

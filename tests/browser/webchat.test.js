@@ -303,6 +303,25 @@ test("asks for nothing while it awaits nothing", async t => {
   assert.deepEqual(requests, []);
 });
 
+test("asks again when the function says so, and not before", async t => {
+  const chat = await open(t, { fakeClock: true });
+  await chat.answer(1);
+  let polls = 0;
+  await chat.page.route("**/messages?*", route => {
+    polls += 1;
+    return route.fulfill({ json: { messages: [], retry_after_ms: 20e3 } });
+  });
+  const first = chat.page.waitForResponse("**/messages?*");
+  await chat.ask("where is my parcel");
+  await first;
+  await new Promise(resolve => setTimeout(resolve, 500));
+  assert.equal(polls, 1);
+  const second = chat.page.waitForResponse("**/messages?*");
+  await chat.page.clock.runFor(20e3);
+  await second;
+  await chat.page.unroute("**/messages?*");
+});
+
 test("its policy allows the page's own script and style and nothing else", async t => {
   const chat = await open(t);
   chat.errorsExpected(/Content Security Policy|violates|TrustedHTML/);

@@ -2,7 +2,7 @@
 // asks for answers only while it awaits one.
 
 const PATIENCE_MS = 30e3; // how long an answer is awaited; one normally comes within half a second
-const WAIT_S = 20;
+const WAIT_S = 2; // how long one request may be held; a busy function says when to ask again instead
 const PAUSES_MS = [1e3, 2e3, 4e3];
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
@@ -149,12 +149,14 @@ async function listen() {
   for (let fails = 0; mine === talk && mine.awaited.size;) {
     showTyping(navigator.onLine);
     try {
-      const { messages } = await request("GET", `messages?after=${mine.heard}&wait=${WAIT_S}`, null, (WAIT_S + 10) * 1e3);
+      const { messages, retry_after_ms: again } =
+        await request("GET", `messages?after=${mine.heard}&wait=${WAIT_S}`, null, (WAIT_S + 10) * 1e3);
       if (mine === talk) take(messages);
       fails = 0;
-    } catch {
+      if (again && mine === talk) await pause(again);
+    } catch (error) {
       if (navigator.onLine) {
-        await pause(PAUSES_MS[Math.min(fails++, PAUSES_MS.length - 1)]);
+        await pause(Math.max(PAUSES_MS[Math.min(fails++, PAUSES_MS.length - 1)], error.retryMs ?? 0));
       } else {
         await untilOnline();
         for (const answer of mine.awaited.values()) answer.since = Date.now();

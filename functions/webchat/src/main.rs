@@ -6,7 +6,7 @@
 //! | [`appearance`] | the owner's name, logo and colour, from `page.json` in the bundle |
 //! | [`page`] | the page, its Content-Security-Policy and its cache headers |
 //! | [`palette`] | the page's colours, from the owner's one |
-//! | [`poll`] | how an answer is awaited, and why by long polling |
+//! | [`poll`] | how an answer is awaited, for how long, and why by long polling |
 //! | [`rate`] | how many requests one client may make |
 //! | [`refusal`] | why a request is refused, and the JSON that says so |
 //! | [`backend`] | what stands behind the routes: keys, intake, transcript |

@@ -1,9 +1,9 @@
 //! How many requests one client may make.
 //!
 //! The counts live in one execution environment and end with it, so the limit is per environment: a client that
-//! causes several at once gets that many times as much. It keeps a loop in a script from filling the queue. What
-//! bounds the bill is the function's reserved concurrency; a limit per address over all environments is what a web
-//! firewall in front does.
+//! causes several at once gets that many times as much. It slows a loop in a script down. What bounds the bill is the
+//! function's reserved concurrency (`WebchatReservedConcurrency`, none by default); a limit per address over all
+//! environments is what a web firewall in front does.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

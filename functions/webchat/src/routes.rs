@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::backend::Backend;
 use crate::page::Page;
-use crate::poll;
+use crate::poll::{self, Found, Spare};
 use crate::rate::RateLimit;
 use crate::refusal::Refusal;
 
@@ -26,6 +26,9 @@ const SESSIONS_PER_MINUTE: u32 = 60;
 /// Messages of one session in a minute: more than a person can type.
 const MESSAGES_PER_MINUTE: u32 = 40;
 
+/// Requests of one session in a minute for what was said: more than a page makes that is told when to ask again.
+const READS_PER_MINUTE: u32 = 120;
+
 /// The page and its API.
 #[derive(Debug)]
 pub(crate) struct Webchat<B> {
@@ -33,6 +36,8 @@ pub(crate) struct Webchat<B> {
     page: Page,
     sessions: RateLimit,
     messages: RateLimit,
+    reads: RateLimit,
+    spare: Spare,
 }
 
 /// What a path names.
@@ -50,6 +55,8 @@ impl<B: Backend> Webchat<B> {
             page,
             sessions: RateLimit::new(SESSIONS_PER_MINUTE),
             messages: RateLimit::new(MESSAGES_PER_MINUTE),
+            reads: RateLimit::new(READS_PER_MINUTE),
+            spare: Spare::new(),
         }
     }
 
@@ -59,11 +66,12 @@ impl<B: Backend> Webchat<B> {
             Ok(response) => response,
             Err(refusal) => {
                 let response = refusal.answer();
-                count("Refused", 1, ("Reason", refusal.kind()));
                 if response.status().is_server_error() {
+                    count("WebhookFailures", 1, ("Channel", Channel::Webchat.as_str()));
                     tracing::error!(error = %refusal, "a web chat request failed");
                 } else {
-                    tracing::warn!(reason = %refusal, "a web chat request was refused");
+                    // Whoever floods the function makes one line a request of it.
+                    tracing::warn!(Refused = 1, Reason = refusal.kind(), reason = %refusal, "a web chat request was refused");
                 }
                 response
             }
@@ -110,11 +118,11 @@ impl<B: Backend> Webchat<B> {
         self.messages.count(session.as_str(), Timestamp::now()).map_err(Refusal::TooMany)?;
         let post = Post::read(request.body())?;
         let accepted = self.backend.accept(bot, post.incoming(&session)).await?;
-        if let Some(text) = post.text() {
-            // Also for a duplicate: perhaps the function died the first time before it came here.
-            let conversation = conversation(bot, &session);
-            self.backend.put_question(&conversation, accepted.number, text, accepted.received_at).await?;
-        }
+        // Also for a duplicate: perhaps the function died the first time before it came here. An event is a question
+        // without words: it is not shown, and its answer is awaited as any other.
+        let words = post.text().unwrap_or_default();
+        let conversation = conversation(bot, &session);
+        self.backend.put_question(&conversation, accepted.number, words, accepted.received_at).await?;
         count(if accepted.duplicate { "Duplicates" } else { "Received" }, 1, ("Channel", Channel::Webchat.as_str()));
         Ok(json(StatusCode::ACCEPTED, &api::Accepted { seq: 2 * accepted.number }))
     }
@@ -123,8 +131,13 @@ impl<B: Backend> Webchat<B> {
     async fn read(&self, request: &Request, bot: &BotId) -> Result<Response<Body>, Refusal> {
         let (after, wait) = query(request.uri().query().unwrap_or_default())?;
         let session = self.session(request, bot).await?;
-        let entries = poll::messages(&self.backend, &conversation(bot, &session), after, wait).await?;
-        Ok(json(StatusCode::OK, &Messages { messages: entries.into_iter().map(message).collect() }))
+        self.reads.count(session.as_str(), Timestamp::now()).map_err(Refusal::TooMany)?;
+        let conversation = conversation(bot, &session);
+        let Found { entries, retry_after } =
+            poll::messages(&self.backend, &self.spare, &conversation, after, wait).await?;
+        let shown = entries.into_iter().filter(|entry| !entry.text.is_empty());
+        let retry_after_ms = retry_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        Ok(json(StatusCode::OK, &Messages { messages: shown.map(message).collect(), retry_after_ms }))
     }
 
     /// The session of the token that every request but the first carries.

@@ -244,7 +244,10 @@ impl Talk {
             let wait = MAX_WAIT_SECONDS.min(left.as_secs() + 1);
             let path = format!("messages?after={}&wait={wait}", self.heard);
             let messages = match self.call::<Messages>(Method::GET, &path, None).await {
-                Ok(Messages { messages }) => messages,
+                Ok(Messages { messages, retry_after_ms }) => {
+                    sleep(Duration::from_millis(retry_after_ms.unwrap_or(0)).min(left)).await;
+                    messages
+                }
                 Err(error) if error.is_passing() => {
                     sleep(PAUSE).await;
                     continue;

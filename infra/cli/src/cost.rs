@@ -36,7 +36,7 @@ Examples:
 ";
 
 /// Goals, in US dollars.
-const PER_MILLION: f64 = 4.0;
+const PER_MILLION: f64 = 7.0;
 const IDLE: f64 = 2.0;
 
 /// What KMS adds to a month, in US dollars, for the first yearly rotation of a key, and again for the second.
@@ -85,6 +85,8 @@ struct Report {
     /// US dollars for a million messages, in batches of one and of ten.
     per_million_in_batches_of_1_usd: f64,
     per_million_in_batches_of_10_usd: f64,
+    /// DynamoDB's write units for a message, by its number in the conversation.
+    writes: Vec<(u32, f64)>,
     /// What each service costs for a million messages, the dearest first.
     services: Vec<(String, f64)>,
     others: Vec<Other>,
@@ -137,7 +139,7 @@ struct Lever {
     pull: fn(&mut Counts, &mut Load),
 }
 
-const LEVERS: [Lever; 6] = [
+const LEVERS: [Lever; 4] = [
     Lever {
         what: "InferenceConcurrency=none DeliverConcurrency=none: idle queues are polled by 2 and not by 5",
         setting: true,
@@ -155,19 +157,6 @@ const LEVERS: [Lever; 6] = [
                 inference.message_ms *= slower;
                 inference.memory_mb = 1024.0;
             }
-        },
-    },
-    Lever {
-        what: "no metrics but the one that an alarm reads: counts as fields of a log line, summed when somebody asks",
-        setting: false,
-        pull: |counts, _| counts.metrics.clear(),
-    },
-    Lever {
-        what: "sessions kept compressed, below 1 KB",
-        setting: false,
-        pull: |counts, _| {
-            let sessions = counts.calls.iter_mut().filter(|call| call.code.ends_with("Sessions::write"));
-            sessions.for_each(|call| call.units = 1.0);
         },
     },
     Lever {
@@ -240,6 +229,15 @@ impl Cost {
             .collect();
         let with_settings = pulled(counts, prices, stack, |lever| lever.setting);
         let with_all = pulled(counts, prices, stack, |_| true);
+        // The goal is for a busy month in the dear case.
+        let million = Load { messages: 1e6, batch: Some(1.0), ..stack };
+        let goals = goals(
+            &bare,
+            &of(million),
+            &pulled(counts, prices, million, |_| true),
+            &pulled(counts, prices, million, |lever| lever.setting),
+            &with_settings,
+        );
         let sum = |bill: &Bill| Sum { per_million_usd: bill.per_million_usd, idle_usd: bill.idle_usd };
         Ok(Report {
             messages_per_day: self.messages_per_day,
@@ -251,13 +249,14 @@ impl Cost {
             counts: counts.origin.clone(),
             per_million_in_batches_of_1_usd: of(Load { batch: Some(1.0), ..load }).per_million_usd,
             per_million_in_batches_of_10_usd: of(Load { batch: Some(10.0), ..load }).per_million_usd,
+            writes: counts.writes(),
             services: bill.services(),
             others,
             levers,
             with_settings: sum(&with_settings),
             with_all: sum(&with_all),
-            goals: goals(&bare, &with_all, &with_settings),
-            notes: notes(counts),
+            goals,
+            notes: notes(counts, prices),
             details: self.details,
             bill,
         })
@@ -271,21 +270,27 @@ fn pulled(counts: &Counts, prices: &Prices, mut load: Load, which: impl Fn(&Leve
     Bill::of(&counts, prices, load)
 }
 
-fn goals(bill: &Bill, with_all: &Bill, with_settings: &Bill) -> Vec<Goal> {
+fn goals(
+    bill: &Bill,
+    million: &Bill,
+    million_with_all: &Bill,
+    million_with_settings: &Bill,
+    with_settings: &Bill,
+) -> Vec<Goal> {
     let dear = |bill: &Bill| {
         let dearest = bill.services().into_iter().take(3).map(|(name, usd)| format!("{name} {usd:.2}"));
         dearest.collect::<Vec<_>>().join(", ")
     };
     let per_million = Goal {
-        goal: format!("a million messages for less than {PER_MILLION:.2} USD, AWS alone"),
-        measured: format!("{:.2} USD", bill.per_million_usd),
-        met: bill.per_million_usd < PER_MILLION,
+        goal: format!("a million messages a month, in batches of one, for at most {PER_MILLION:.2} USD, AWS alone"),
+        measured: format!("{:.2} USD", million.per_million_usd),
+        met: million.per_million_usd <= PER_MILLION,
         why: Some(format!(
             "{}; with the settings above it is {:.2}, with all of the changes {:.2}, of which {}",
-            dear(bill),
-            with_settings.per_million_usd,
-            with_all.per_million_usd,
-            dear(with_all),
+            dear(million),
+            million_with_settings.per_million_usd,
+            million_with_all.per_million_usd,
+            dear(million_with_all),
         )),
     };
     let mut idle: Vec<_> = bill.lines.iter().filter(|line| line.idle_usd >= 0.1).collect();
@@ -293,16 +298,16 @@ fn goals(bill: &Bill, with_all: &Bill, with_settings: &Bill) -> Vec<Goal> {
     let dear: Vec<String> =
         idle.iter().map(|line| format!("{} ({}) is {:.2}", line.service, line.item, line.idle_usd)).collect();
     let month = Goal {
-        goal: format!("a month in which nobody talks for less than {IDLE:.2} USD"),
+        goal: format!("a month in which nobody talks for at most {IDLE:.2} USD"),
         measured: format!("{:.2} USD", bill.idle_usd),
-        met: bill.idle_usd < IDLE,
+        met: bill.idle_usd <= IDLE,
         why: Some(format!("{}; with the settings above it is {:.2}", dear.join(", "), with_settings.idle_usd)),
     };
     let old = bill.idle_usd + 2.0 * KEY_ROTATION;
     let later = Goal {
-        goal: format!("the same once the KMS key was rotated twice, for less than {IDLE:.2} USD"),
+        goal: format!("the same once the KMS key was rotated twice, for at most {IDLE:.2} USD"),
         measured: format!("{old:.2} USD"),
-        met: old < IDLE,
+        met: old <= IDLE,
         why: Some(
             "each of the first two yearly rotations of the key adds 1.00; EnableKeyRotation: false in the template, and a \
              key of one's own when it is to be changed"
@@ -312,12 +317,15 @@ fn goals(bill: &Bill, with_all: &Bill, with_settings: &Bill) -> Vec<Goal> {
     [per_million, month, later].into_iter().map(|goal| Goal { why: goal.why.filter(|_| !goal.met), ..goal }).collect()
 }
 
-fn notes(counts: &Counts) -> Vec<String> {
+fn notes(counts: &Counts, prices: &Prices) -> Vec<String> {
     let polled: usize = counts.calls.iter().filter(|call| call.per == Per::Poll).count();
     vec![
-        "List prices without free tier, discount and tax. The free tier (a million Lambda and SQS requests, 400,000 \
-         GB-seconds, 20,000 KMS requests, 5 GB of logs, 10 metrics and alarms, 100 GB out) would cover most of a small bot."
-            .to_owned(),
+        format!(
+            "List prices without discount and tax, and without free tier but for ten alarms: an account that has ten others \
+             pays {:.2} USD more. The free tier (a million Lambda and SQS requests, 400,000 GB-seconds, 20,000 KMS requests, \
+             5 GB of logs, 10 metrics, 100 GB out) would cover most of a small bot.",
+            counts.kept.fixed.alarms * prices.usd(Meter::AlarmMonth),
+        ),
         format!(
             "Idle queues: {polled} mappings of {} pollers that wait up to {} s make {} receives a month. That they wait \
              so long is not documented.",
@@ -330,8 +338,8 @@ fn notes(counts: &Counts) -> Vec<String> {
             "A model is {}, {} tokens in and {} out for an answer: an estimate, no function asks one yet.",
             counts.llm.model, counts.llm.input_tokens, counts.llm.output_tokens
         ),
-        "Metrics assume a bot on one channel; each further channel has some of its own.".to_owned(),
-        "A message is a text on Telegram, in a conversation of three; access tokens, repeated webhooks, retries, the page of \
+        "Metrics count what goes wrong: each is 0.0004 USD in an hour in which something does.".to_owned(),
+        "A message is a text on Telegram, at any place in its conversation; access tokens, repeated webhooks, retries, the page of \
          the web chat and the fixed egress address are not in it."
             .to_owned(),
     ]
@@ -400,7 +408,8 @@ mod tests {
 .with_all.idle_usd
 .with_all.per_million_usd
 .with_settings.idle_usd
-.with_settings.per_million_usd";
+.with_settings.per_million_usd
+.writes[][]";
         assert_eq!(found.join("\n"), expected);
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Logs {
     /// How far to look back, such as 30s, 10m, 2h or 1d.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     since: Duration,
-    /// Show the lines of Lambda itself and the metrics too.
+    /// Show the lines of Lambda itself and the counts too.
     #[arg(long)]
     all: bool,
 }
@@ -69,8 +69,8 @@ enum Origin {
     Lambda {
         failed: bool,
     },
-    /// A metric in CloudWatch's embedded format.
-    Metric,
+    /// What `hoopoe_telemetry` counts: a structured line that says nothing, perhaps a metric too.
+    Count,
 }
 
 impl Logs {
@@ -210,13 +210,13 @@ impl Origin {
     fn of(text: &str, fields: &Map<String, Value>) -> Self {
         const WORDS: [&str; 4] = ["START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START "];
         let kind = fields.get("type").and_then(Value::as_str).unwrap_or("");
-        if fields.contains_key("_aws") {
-            Self::Metric
-        } else if kind.starts_with("platform.") {
+        if kind.starts_with("platform.") {
             let status = fields.get("record").and_then(|record| record.get("status")).and_then(Value::as_str);
             Self::Lambda { failed: kind == "platform.report" && status.is_some_and(|status| status != "success") }
         } else if WORDS.iter().any(|word| text.starts_with(word)) {
             Self::Lambda { failed: false }
+        } else if !fields.is_empty() && !["level", "message"].iter().any(|name| fields.contains_key(*name)) {
+            Self::Count
         } else {
             Self::Function
         }
@@ -283,11 +283,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_lambda_and_metrics_are_told_apart() {
+    fn lines_of_lambda_and_counts_are_told_apart() {
         for text in ["START RequestId: 1 Version: $LATEST", r#"{"type":"platform.start","record":{"requestId":"1"}}"#] {
             assert_eq!(entry(text).origin, Origin::Lambda { failed: false }, "{text}");
         }
-        assert_eq!(entry(r#"{"_aws":{"Timestamp":1},"answers":1}"#).origin, Origin::Metric);
+        for text in [
+            r#"{"_aws":{"Timestamp":1},"Stack":"hoopoe","WebhookFailures":1}"#,
+            r#"{"Sent":1,"Channel":"telegram"}"#,
+            r#"{"Channel":"telegram","AnswerTime":412}"#,
+        ] {
+            assert_eq!(entry(text).origin, Origin::Count, "{text}");
+        }
+        let refused = r#"{"level":"WARN","message":"a request was refused","Refused":1,"Reason":"forged"}"#;
+        assert_eq!(entry(refused).origin, Origin::Function);
     }
 
     #[test]

@@ -188,7 +188,7 @@ enum Fault {
 }
 
 impl Fault {
-    /// The answer, with a metric and a line in the log. A sender that proved nothing learns nothing about what went
+    /// The answer, with a line in the log, and a metric where it is this side's fault. A sender that proved nothing learns nothing about what went
     /// wrong inside.
     fn answer(&self, channel: &'static str) -> Response<Body> {
         let (status, kind, message) = match self {
@@ -203,11 +203,12 @@ impl Fault {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "try again later".to_owned())
             }
         };
-        count("Refused", 1, ("Reason", kind));
         if status.is_server_error() {
+            count("WebhookFailures", 1, ("Channel", channel));
             tracing::error!(channel, error = %self, "a webhook request failed");
         } else {
-            tracing::warn!(channel, reason = %self, "a webhook request was refused");
+            // Whoever floods the function makes one line a request of it.
+            tracing::warn!(Refused = 1, Reason = kind, channel, reason = %self, "a webhook request was refused");
         }
         answer::refusal(status, kind, &message)
     }

@@ -323,30 +323,110 @@ async fn too_many_messages_are_told_when_to_come_back() {
     assert!((1..=60).contains(&seconds));
 }
 
+#[tokio::test]
+async fn too_many_reads_are_told_when_to_come_back() {
+    let webchat = webchat();
+    let mut last = None;
+    for _ in 0..=2 * READS_PER_MINUTE {
+        let response = read(&webchat, "after=0").await;
+        if response.status() != StatusCode::OK {
+            last = Some(response);
+            break;
+        }
+    }
+    let response = last.expect("a refusal");
+    assert_eq!(fault(&response), refused(429, "too_many"));
+    assert!(response.headers().contains_key(RETRY_AFTER));
+}
+
+/// A function that has had nothing to do for a minute.
+async fn rested() -> Webchat<Memory> {
+    let webchat = webchat();
+    sleep(Duration::from_secs(60)).await;
+    webchat
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_held_request_is_answered_when_the_bot_speaks() {
-    let webchat = webchat();
+    let webchat = rested().await;
     post(&webchat, &fresh_token(), r#"{"id":"a","text":"hello"}"#).await;
     let start = Instant::now();
     let (response, ()) = tokio::join!(read(&webchat, "after=0&wait=20"), async {
         sleep(Duration::from_millis(330)).await;
         webchat.backend.put(3, "hi", Timestamp::now());
     });
-    assert_eq!(parsed::<Messages>(&response).messages.len(), 2);
+    let found = parsed::<Messages>(&response);
+    assert_eq!((found.messages.len(), found.retry_after_ms), (2, None));
     let late = start.elapsed() - Duration::from_millis(330);
     assert!(late < Duration::from_millis(250), "{late:?}");
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_welcome_is_awaited_as_an_answer_and_its_question_is_not_shown() {
+    let webchat = rested().await;
+    post(&webchat, &fresh_token(), r#"{"id":"joined","event":"joined"}"#).await;
+    let start = Instant::now();
+    let (response, ()) = tokio::join!(read(&webchat, "after=0&wait=2"), async {
+        sleep(Duration::from_millis(330)).await;
+        webchat.backend.put(3, "welcome", Timestamp::now());
+    });
+    let messages = parsed::<Messages>(&response).messages;
+    assert_eq!(messages.iter().map(|message| message.text.as_str()).collect::<Vec<_>>(), ["welcome"]);
+    assert!(start.elapsed() >= Duration::from_millis(330), "it was held");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_request_ends_when_its_time_is_over() {
-    let webchat = webchat();
-    post(&webchat, &fresh_token(), r#"{"id":"a","text":"hello"}"#).await;
-    for (query, seconds) in [("after=0", 0), ("after=0&wait=3", 3), ("after=0&wait=9000", MAX_WAIT_SECONDS)] {
+    for (query, seconds) in [("after=0", 0), ("after=0&wait=1", 1), ("after=0&wait=9000", MAX_WAIT_SECONDS)] {
+        let webchat = rested().await;
+        post(&webchat, &fresh_token(), r#"{"id":"a","text":"hello"}"#).await;
         let start = Instant::now();
-        let messages = parsed::<Messages>(&read(&webchat, query).await).messages;
-        assert_eq!(messages.len(), 1, "the question alone");
+        let found = parsed::<Messages>(&read(&webchat, query).await);
+        assert_eq!(found.messages.len(), 1, "the question alone");
+        assert!(found.retry_after_ms.is_some(), "it is told when to ask again");
         assert_eq!(start.elapsed().as_secs(), seconds, "{query}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_is_held_unless_a_new_question_is_open() {
+    let webchat = rested().await;
+    let start = Instant::now();
+    // Nothing was asked.
+    let found = parsed::<Messages>(&read(&webchat, "after=0&wait=2").await);
+    assert_eq!((found.messages.len(), found.retry_after_ms), (0, Some(2000)));
+    // It was answered, and has been heard.
+    post(&webchat, &fresh_token(), r#"{"id":"a","text":"hello"}"#).await;
+    webchat.backend.put(3, "hi", Timestamp::now());
+    read(&webchat, "after=0&wait=2").await;
+    read(&webchat, "after=3&wait=2").await;
+    // It was asked long ago.
+    let long_ago = Timestamp::from_millis(Timestamp::now().as_millis() - 11_000);
+    webchat.backend.put(4, "anybody there?", long_ago);
+    let found = parsed::<Messages>(&read(&webchat, "after=3&wait=2").await);
+    assert_eq!((found.messages.len(), found.retry_after_ms), (1, Some(2000)));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// One session asks once and then polls as fast as it can, side by side: what makes an account's executions all wait.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_polls_holds_an_environment_for_a_quarter_of_its_time() {
+    let backend = Memory::default();
+    backend.put(2, "hello", Timestamp::now());
+    let spare = Spare::new();
+    let session = SessionId::from_random([1; 16]);
+    let conversation = conversation(&"main".parse().expect("a bot"), &session);
+    let (start, mut held) = (Instant::now(), Duration::ZERO);
+    for _ in 0..1000 {
+        let before = Instant::now();
+        let wait = Duration::from_secs(MAX_WAIT_SECONDS);
+        let poll = || poll::messages(&backend, &spare, &conversation, 0, wait);
+        let (one, other) = tokio::join!(poll(), poll());
+        assert!(one.is_ok_and(|found| found.retry_after.is_some()) && other.is_ok());
+        held += before.elapsed();
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(held <= start.elapsed() / 4 + Duration::from_secs(MAX_WAIT_SECONDS), "{held:?} of {:?}", start.elapsed());
 }
 
 proptest! {

@@ -79,15 +79,16 @@ impl Bill {
             .map(|key| {
                 let (service, unit) = key.0.label();
                 let usd = prices.usd(key.0);
+                let billed = |usage| prices.billed(key.0, get(usage, key));
                 let (units, idle_units) = (get(&used, key), get(&idle, key));
                 Line {
                     service,
                     item: if key.1.is_empty() { unit.to_owned() } else { format!("{unit}, {}", key.1) },
                     idle_units,
                     units,
-                    idle_usd: idle_units * usd,
-                    per_million_usd: (get(&one, key) - idle_units) * usd / some.messages * 1e6,
-                    month_usd: units * usd,
+                    idle_usd: billed(&idle) * usd,
+                    per_million_usd: (billed(&one) - billed(&idle)) * usd / some.messages * 1e6,
+                    month_usd: billed(&used) * usd,
                 }
             })
             .collect();
@@ -146,13 +147,13 @@ fn usage(counts: &Counts, load: Load) -> BTreeMap<Key, f64> {
             Per::Key => keys(counts, call.function, load),
             Per::Second => SECONDS * some(n / SECONDS),
         };
-        add(call.price, call.function.as_str(), times * call.units);
+        add(call.price, call.function.as_str(), times * call.units.most());
     }
     let mut logged = 0.0;
     for log in &counts.logs {
         let runs = runs(counts, log.function, load);
-        let metrics = if log.function == Function::Rotate { runs } else { n };
-        let gb = (runs * log.platform_bytes + metrics * log.metric_bytes) / GB;
+        let counted = if log.function == Function::Rotate { runs } else { n };
+        let gb = (runs * log.platform_bytes + counted * log.count_bytes) / GB;
         add(Meter::LogGb, log.function.as_str(), gb);
         logged += gb;
     }
@@ -263,7 +264,8 @@ mod tests {
         let webhook = counts.functions.get_mut(&Function::Webhook).expect("it is there");
         (webhook.runs, webhook.memory_mb, webhook.fixed_ms) = (Trigger::Message, 1024.0, 100.0);
         let bill = Bill::of(&counts, &prices, load(2e6));
-        assert!(near(bill.idle_usd, 1.0 + 0.2 + 3.0 * 730.0 * 0.2 / 1e6), "{}", bill.idle_usd);
+        // Two alarms are among the ten that are free.
+        assert!(near(bill.idle_usd, 1.0 + 3.0 * 730.0 * 0.2 / 1e6), "{}", bill.idle_usd);
         assert!(near(bill.per_million_usd, 0.20 + 1e5 * 0.000_016_666_7 + 0.625), "{}", bill.per_million_usd);
         assert!(near(bill.month_usd, bill.idle_usd + 2.0 * bill.per_million_usd));
     }
@@ -299,11 +301,11 @@ mod tests {
         let (counts, _) = tables();
         let of = |a_second: f64| batch(&counts, Function::Inference, load(a_second * SECONDS));
         assert!(near(of(0.4), 1.0) && near(of(100.0), 1.0));
-        let busy = of(1500.0);
+        let busy = of(250.0);
         assert!(busy > 1.0 && busy < 10.0, "{busy}");
-        // Ten pollers, each busy for fixed + message·batch: just what comes meanwhile.
+        // Three pollers, each busy for fixed + message·batch: just what comes meanwhile.
         let figures = &counts.functions[&Function::Inference];
-        assert!(near(busy, 1.5 * duration(figures, busy) / 10.0));
+        assert!(near(busy, 0.25 * duration(figures, busy) / 3.0));
         assert!(near(of(1e5), 10.0));
     }
 
@@ -318,7 +320,8 @@ mod tests {
 
     #[test]
     fn a_metric_costs_no_more_than_its_month() {
-        let (counts, prices) = tables();
+        let (mut counts, prices) = tables();
+        counts.metrics.iter_mut().for_each(|metric| metric.share = 1.0);
         let metrics = |messages| -> f64 {
             let bill = Bill::of(&counts, &prices, load(messages));
             bill.lines.iter().filter(|line| line.item.starts_with("metric")).map(|line| line.month_usd).sum()
@@ -326,6 +329,22 @@ mod tests {
         let series = counts.metrics.len() as f64;
         assert!(metrics(1e8) < series * 0.30 + 0.001 && metrics(1e8) > series * 0.29);
         assert!(metrics(1.0) < 5.0 * 0.30 / 730.0);
+    }
+
+    #[test]
+    fn alarms_are_billed_beyond_the_free_ones() {
+        let (mut counts, prices) = tables();
+        let of = |counts: &Counts| Bill::of(counts, &prices, load(1e6)).idle_usd;
+        let own = of(&counts);
+        counts.kept.fixed.alarms = 13.0;
+        assert!(near(of(&counts) - own, 0.30));
+    }
+
+    /// Items do not grow with the conversation, so the thousandth message costs what the first one does.
+    #[test]
+    fn a_message_writes_as_much_at_any_length_of_its_conversation() {
+        let (counts, _) = tables();
+        assert_eq!(counts.writes(), [(1, 4.0), (10, 4.0), (140, 4.0), (1000, 4.0)]);
     }
 
     #[test]

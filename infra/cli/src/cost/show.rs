@@ -104,6 +104,8 @@ impl Report {
              {:.2} of 10",
             self.per_million_in_batches_of_1_usd, self.per_million_in_batches_of_10_usd
         )?;
+        let writes = self.writes.iter().map(|(number, units)| format!("{units:.1} at message {number}"));
+        writeln!(f, "write units    {}", writes.collect::<Vec<_>>().join(", "))?;
         Ok(())
     }
 

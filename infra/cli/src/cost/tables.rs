@@ -76,6 +76,7 @@ impl Meter {
 pub(super) struct Counts {
     pub(super) origin: String,
     pub(super) traffic: Traffic,
+    pub(super) conversation: Conversation,
     pub(super) mapping: Mapping,
     pub(super) functions: BTreeMap<Function, Runs>,
     pub(super) python: BTreeMap<Function, Runs>,
@@ -125,6 +126,41 @@ pub(super) struct Mapping {
     pub(super) poll_seconds: f64,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Conversation {
+    /// Numbers of messages in their conversation, for which calls may have units of their own.
+    pub(super) messages: Vec<u32>,
+}
+
+/// How many units a call takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Units {
+    /// For every message.
+    Same(f64),
+    /// For each number in [`Conversation::messages`].
+    Each(Vec<f64>),
+}
+
+impl Units {
+    /// For the message at an index of [`Conversation::messages`].
+    pub(super) fn at(&self, index: usize) -> f64 {
+        match self {
+            Self::Same(units) => *units,
+            Self::Each(units) => units.get(index).copied().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// The most, which the bill is for.
+    pub(super) fn most(&self) -> f64 {
+        match self {
+            Self::Same(units) => *units,
+            Self::Each(units) => units.iter().copied().fold(0.0, f64::max),
+        }
+    }
+}
+
 /// How often a function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,7 +200,7 @@ pub(super) struct Call {
     _what: String,
     pub(super) price: Meter,
     pub(super) per: Per,
-    pub(super) units: f64,
+    pub(super) units: Units,
     /// The file and the name in it that makes the call.
     pub(super) code: String,
 }
@@ -174,7 +210,7 @@ pub(super) struct Call {
 pub(super) struct Log {
     pub(super) function: Function,
     pub(super) platform_bytes: f64,
-    pub(super) metric_bytes: f64,
+    pub(super) count_bytes: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -241,10 +277,22 @@ impl Counts {
                 table.get(&function).with_context(|| format!("there are no figures of {}", function.as_str()))?;
             }
         }
+        let lengths = counts.conversation.messages.len();
+        let wrong = |call: &&Call| matches!(&call.units, Units::Each(units) if units.len() != lengths);
+        if let Some(call) = counts.calls.iter().find(wrong) {
+            bail!("{} has not one number of units for each of the {lengths} lengths of a conversation", call.code);
+        }
         if let Some(place) = counts.places().find(|place| !place.contains(": ")) {
             bail!("\"{place}\" is not a file and a name in it, with a colon between them");
         }
         Ok(counts)
+    }
+
+    /// The write units of a message, by its number in the conversation.
+    pub(super) fn writes(&self) -> Vec<(u32, f64)> {
+        let writes = |call: &&Call| call.price == Meter::DynamodbWrite && call.per == Per::Message;
+        let at = |index| self.calls.iter().filter(writes).map(|call| call.units.at(index)).sum();
+        self.conversation.messages.iter().enumerate().map(|(index, &number)| (number, at(index))).collect()
     }
 
     /// Where the calls are made, and the metrics.
@@ -269,6 +317,10 @@ pub(super) struct Prices {
 struct Price {
     usd: f64,
     per: f64,
+    /// So much of it costs nothing in any month of an account. No other free tier is in the bill: this one is for ever,
+    /// and not a discount for use.
+    #[serde(default)]
+    free: f64,
     /// For the reader of the table, as is `seen`.
     #[serde(rename = "page")]
     _page: String,
@@ -280,6 +332,11 @@ impl Prices {
     /// The table that comes with the command.
     pub(super) fn own() -> anyhow::Result<Self> {
         toml::from_str(PRICES).context("prices.toml")
+    }
+
+    /// What of so many units is billed.
+    pub(super) fn billed(&self, meter: Meter, units: f64) -> f64 {
+        (units - self.table.get(&meter).map_or(0.0, |price| price.free)).max(0.0)
     }
 
     /// US dollars for one.
@@ -322,6 +379,7 @@ mod tests {
         let counts = Counts::own().expect("a table");
         let number = |kind: &str| template.matches(&format!("Type: {kind}\n")).count() as f64;
         assert!((number("AWS::CloudWatch::Alarm") - counts.kept.fixed.alarms).abs() < 0.5);
+        assert_eq!(counts.metrics.len(), hoopoe_telemetry::METRICS.len(), "the metrics that functions make");
         assert!((number("AWS::KMS::Key") - counts.kept.fixed.keys).abs() < 0.5);
         for (parameter, default) in [
             ("WebhookMemory", counts.functions[&Function::Webhook].memory_mb),

@@ -28,8 +28,8 @@ pub const MAX_LANGUAGE_BYTES: usize = 35;
 /// How many messages one answer holds at most.
 pub const MAX_MESSAGES: usize = 100;
 
-/// The longest `wait` in seconds; a longer one is cut to this.
-pub const MAX_WAIT_SECONDS: u64 = 20;
+/// The longest `wait` in seconds; a longer one is cut to this. A busy function waits for less.
+pub const MAX_WAIT_SECONDS: u64 = 2;
 
 /// Opens a conversation.
 #[derive(Serialize, Deserialize)]
@@ -166,8 +166,13 @@ pub struct Accepted {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Messages {
     /// What stands after the place asked for, at most [`MAX_MESSAGES`]; ask again after the last of them until none
-    /// comes. With `wait`, the answer is held back until something of the bot is among them, or the time is over.
+    /// comes. With `wait`, the answer is held back while the last question among them is new and the bot has not spoken,
+    /// for as long as the function can spare.
     pub messages: Vec<Message>,
+    /// When nothing of the bot is among them: how many milliseconds a client that awaits an answer lets pass before it
+    /// asks again. A minute has room for a limited number of requests; one too many is refused with `too_many`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// One message of the conversation.

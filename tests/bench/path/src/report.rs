@@ -284,7 +284,7 @@ pub(crate) fn concurrency(runs: &[Run]) -> Section {
         title: "Concurrency",
         text: format!(
             "Environments busy in the mean, at most, and started, sampled four times a second; MaximumConcurrency is \
-             {CONCURRENCY} for both mappings, as in template.yaml. Processor is the share of the machine's two that the \
+             {CONCURRENCY} for both mappings, in place of the template's 3. Processor is the share of the machine's two that the \
              functions and the stand-ins took."
         ),
         columns: columns(&[
@@ -499,7 +499,7 @@ pub(crate) fn projection(full: &Run, counts: &Json) -> Section {
         ]),
         rows,
         goals: vec![Goal::new(
-            "1,200 a second within the template's concurrency",
+            "1,200 a second within a concurrency of 10",
             format!("the largest needs {most:.1} of {CONCURRENCY}"),
             most <= CONCURRENCY as f64,
             || {

@@ -35,7 +35,8 @@ pub(crate) struct Plan {
     pub(crate) processor: Option<usize>,
 }
 
-/// `InferenceConcurrency` and `DeliverConcurrency` by default.
+/// `InferenceConcurrency` and `DeliverConcurrency`: more than by default, which is for an account that may run 10 functions at
+/// the same time.
 pub(crate) const CONCURRENCY: usize = 10;
 
 /// Environments of the webhook function at most: each is a process here. Lambda gives an account 1,000 by default.

@@ -1,7 +1,11 @@
 //! Rules for `template.yaml` that no linter knows. Each is shown to fail on a template that breaks it.
+//!
+//! [`operation`] has those on shares of the account's concurrency and on what the operator is told.
 
 use serde_yaml_ng::{Mapping, Value};
 
+mod operation;
+#[path = "../yaml/mod.rs"]
 mod yaml;
 
 use yaml::{statements, target, texts};
@@ -24,7 +28,7 @@ const WEBHOOKS: [(&str, &str); 13] = [
     ("Webchat", "webchat"),
 ];
 
-const RULES: [fn(&Template) -> Vec<String>; 9] = [
+const RULES: [fn(&Template) -> Vec<String>; 14] = [
     queues_hide_messages_long_enough,
     queues_have_dead_letters,
     mappings_report_partial_failures,
@@ -34,6 +38,11 @@ const RULES: [fn(&Template) -> Vec<String>; 9] = [
     secrets_are_decrypted_by_whom_they_belong_to,
     logs_end_and_belong_to_one_function,
     networks_reach_their_own_function,
+    operation::a_new_account_can_run_it,
+    operation::reservations_cover_the_mappings,
+    operation::loops_that_are_meant_are_allowed,
+    operation::a_standstill_is_told,
+    operation::alarms_read_what_is_measured,
 ];
 
 #[test]

@@ -277,7 +277,7 @@ mod tests {
             evidence: 1.0,
             notices: Vec::new(),
         };
-        let decider = Decider::learn(&lessons, &vectors).expect("examples that fit");
+        let decider = Decider::learn(&pack, &lessons, &vectors).expect("examples that fit");
         let scores: Vec<f32> = decider.scores(&[0.5; 4]).collect();
         assert!((scores[0] - scores[2]).abs() < 0.01, "{scores:?}");
         let lower = scores[0] - scores[1];

@@ -721,7 +721,7 @@ mod tests {
                 prop_assert_eq!(&Ledger::read(&item).expect("its own"), &ledger);
                 let name = format!("whatsapp/{}/{}", "b".repeat(32), "c".repeat(Conversation::MAX_CHAT_BYTES));
                 item.insert("conversation".to_owned(), text(name));
-                item.insert("expires_at".to_owned(), item::number(1_764_000_000));
+                item.insert("expires_at".to_owned(), crate::item::number(1_764_000_000));
                 prop_assert!(size(&item) <= 1024, "{} bytes: {:?}", size(&item), ledger);
             }
         }

@@ -168,6 +168,12 @@ impl Decider {
                 None => LearnError::NoBackground,
             });
         }
+        Self::of(lessons, vectors)
+    }
+
+    /// Learns from lessons of which each class has one.
+    fn of(lessons: &Lessons<'_>, vectors: &[f32]) -> Result<Self, LearnError> {
+        let classes = lessons.classes();
         let matrix = matrix(vectors, lessons.lessons.len()).expect("there is a vector for each lesson");
         let (mut known, mut labels, mut weights) = (Vec::with_capacity(vectors.len()), Vec::new(), Vec::new());
         let (mut near, mut near_labels) = (Vec::with_capacity(vectors.len()), Vec::new());
@@ -277,7 +283,7 @@ mod tests {
             evidence: 1.0,
             notices: Vec::new(),
         };
-        let decider = Decider::learn(&pack, &lessons, &vectors).expect("examples that fit");
+        let decider = Decider::of(&lessons, &vectors).expect("examples that fit");
         let scores: Vec<f32> = decider.scores(&[0.5; 4]).collect();
         assert!((scores[0] - scores[2]).abs() < 0.01, "{scores:?}");
         let lower = scores[0] - scores[1];

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hoopoe_channels::{ApiRequest, Echo, Outcome, Part, Retry, Sender, Unrenderable};
-use hoopoe_keyring::{KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, TokenError, Tokens, Turn};
+use hoopoe_keyring::{
+    AccessToken, KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, Secret, TokenError, Tokens, Turn,
+};
 use hoopoe_message::{BotId, Reply, Timestamp};
 use hoopoe_store::Transcripts;
 use hoopoe_telemetry::count;
@@ -30,7 +32,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 #[derive(Clone)]
 pub(crate) struct Means {
     pub(crate) http: Client,
-    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) tokens: Arc<Tokens<End>>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) transcripts: Transcripts,
 }
@@ -42,6 +44,7 @@ pub(crate) struct Sent {
 }
 
 /// How a send ended.
+#[derive(Clone, Debug)]
 pub(crate) enum End {
     /// Everything went out.
     Sent,
@@ -89,7 +92,7 @@ impl<S: Sender> Api<S> {
         let mut tried = Vec::new();
         let mut secret = live.current();
         loop {
-            let ended = self.send_as(&secret.keys, live.quota(), reply, start, sent).await;
+            let ended = self.send_as(secret, live.quota(), reply, start, sent).await;
             let refused = matches!(ended, Err(End::Refused { retry: Retry::BadCredential, .. }));
             if refused || ended.is_ok() {
                 self.keyring.used(bot, &live, secret.version, ended.is_ok()).await;
@@ -112,13 +115,13 @@ impl<S: Sender> Api<S> {
 
     async fn send_as(
         &self,
-        keys: &S::Keys,
+        secret: &Secret<S::Keys>,
         quota: Quota,
         reply: &Reply,
         start: Start,
         sent: &mut usize,
     ) -> Result<(), End> {
-        let bot = &reply.conversation.bot;
+        let (bot, keys, version) = (&reply.conversation.bot, &secret.keys, secret.version);
         if S::is_passive(keys) {
             return leave(&self.means.transcripts, reply).await;
         }
@@ -133,7 +136,7 @@ impl<S: Sender> Api<S> {
                 let reason = "the function's time is over; the rest follows".to_owned();
                 return Err(End::Refused { reason, retry: Retry::After(Duration::from_secs(1)) });
             }
-            let sending = Sending { bot, quota, deadline: start.deadline, again: part.idempotent };
+            let sending = Sending { bot, version, quota, deadline: start.deadline, again: part.idempotent };
             self.send_part(keys, sending, part).await?;
             *sent += 1;
         }
@@ -160,13 +163,12 @@ impl<S: Sender> Api<S> {
         if !request.needs_token() {
             return self.attempt(sending, request, None).await;
         }
-        let bot = sending.bot;
-        let token = self.token(keys, bot).await?;
-        let ended = self.attempt(sending, request.clone(), Some(&token)).await;
+        let token = self.token(keys, sending).await?;
+        let ended = self.attempt(sending, request.clone(), Some(&token.secret)).await;
         let Err(End::Refused { retry: Retry::NewToken, .. }) = ended else { return ended };
-        self.means.tokens.reject(S::CHANNEL, bot).await.map_err(|error| refused(&error, Retry::Backoff))?;
-        let token = self.token(keys, bot).await?;
-        self.attempt(sending, request, Some(&token)).await.map_err(|end| match end {
+        self.means.tokens.reject(S::CHANNEL, sending.bot, token.generation);
+        let token = self.token(keys, sending).await?;
+        self.attempt(sending, request, Some(&token.secret)).await.map_err(|end| match end {
             End::Refused { reason, retry: Retry::NewToken } => End::Refused { reason, retry: Retry::Backoff },
             other => other,
         })
@@ -179,7 +181,7 @@ impl<S: Sender> Api<S> {
         token: Option<&SecretString>,
     ) -> Result<(), End> {
         self.turn(sending).await?;
-        let answer = self.call(request, token, sending.again).await?;
+        let answer = Self::call(&self.means.http, request, token, sending.again).await?;
         match answer.echo.cut(S::outcome(answer.status, &answer.headers, &answer.body)) {
             Outcome::Sent => Ok(()),
             Outcome::Refused { reason, retry } => Err(End::Refused { reason, retry }),
@@ -203,42 +205,50 @@ impl<S: Sender> Api<S> {
         }
     }
 
-    async fn token(&self, keys: &S::Keys, bot: &BotId) -> Result<SecretString, End> {
-        let fetch = async {
-            let request = S::token_request(keys).ok_or_else(|| End::Refused {
-                reason: "the platform has no access tokens, and yet a request needs one".into(),
-                retry: Retry::Never,
-            })?;
-            let request = request.map_err(|error| refused(&error, Retry::Never))?;
-            // Asking twice for a token does no harm, whatever became of the first request.
-            let answer = self.call(request, None, true).await.map_err(|end| match end {
-                End::Unknown { reason, .. } => End::Refused { reason, retry: Retry::Backoff },
-                other => other,
-            })?;
-            match S::read_token(answer.status, &answer.body).map_err(|outcome| answer.echo.cut(outcome)) {
-                Ok(token) => Ok((token.secret, token.lifetime)),
-                Err(Outcome::Refused { reason, retry }) => Err(End::Refused { reason, retry }),
-                Err(Outcome::Sent) => {
-                    Err(End::Refused { reason: "no access token came".into(), retry: Retry::Backoff })
+    /// The bot's access token, if it comes in time for a request and its answer.
+    async fn token(&self, keys: &S::Keys, sending: Sending<'_>) -> Result<AccessToken, End> {
+        let fetch = || {
+            let (http, request) = (self.means.http.clone(), S::token_request(keys));
+            async move {
+                let request = request.ok_or_else(|| End::Refused {
+                    reason: "the platform has no access tokens, and yet a request needs one".into(),
+                    retry: Retry::Never,
+                })?;
+                let request = request.map_err(|error| refused(&error, Retry::Never))?;
+                // Asking twice for a token does no harm, whatever became of the first request.
+                let answer = Self::call(&http, request, None, true).await.map_err(|end| match end {
+                    End::Unknown { reason, .. } => End::Refused { reason, retry: Retry::Backoff },
+                    other => other,
+                })?;
+                match S::read_token(answer.status, &answer.body).map_err(|outcome| answer.echo.cut(outcome)) {
+                    Ok(token) => Ok((token.secret, token.lifetime)),
+                    Err(Outcome::Refused { reason, retry }) => Err(End::Refused { reason, retry }),
+                    Err(Outcome::Sent) => {
+                        Err(End::Refused { reason: "no access token came".into(), retry: Retry::Backoff })
+                    }
                 }
             }
         };
-        self.means.tokens.get(S::CHANNEL, bot, fetch).await.map_err(|error| match error {
+        let Sending { bot, version, deadline, .. } = sending;
+        let now = Timestamp::now();
+        let until = now.plus(deadline.since(now).saturating_sub(ANSWER));
+        self.means.tokens.get(S::CHANNEL, bot, version, until, fetch).await.map_err(|error| match error {
             TokenError::Fetch(end) => end,
-            TokenError::Keyring(error) => refused(&error, Retry::Backoff),
-            TokenError::Busy => End::Refused {
-                reason: "another function fetches the access token and has not finished".into(),
-                retry: Retry::Backoff,
-            },
+            TokenError::Keyring(_) | TokenError::Late => refused(&error, Retry::Backoff),
         })
     }
 
-    async fn call(&self, request: ApiRequest, token: Option<&SecretString>, again: bool) -> Result<Answer, End> {
+    async fn call(
+        http: &Client,
+        request: ApiRequest,
+        token: Option<&SecretString>,
+        again: bool,
+    ) -> Result<Answer, End> {
         let request = request.into_http(token).map_err(|error| refused(&error, Retry::Never))?;
         let echo = Echo::of(&request);
         let request = reqwest::Request::try_from(request).map_err(|error| refused(&Redacted(error), Retry::Never))?;
         let failed = |error| failed(error, again);
-        let mut response = self.means.http.execute(request).await.map_err(failed)?;
+        let mut response = http.execute(request).await.map_err(failed)?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -287,6 +297,8 @@ async fn leave(transcripts: &Transcripts, reply: &Reply) -> Result<(), End> {
 #[derive(Clone, Copy)]
 struct Sending<'a> {
     bot: &'a BotId,
+    /// Of the bot's key.
+    version: u64,
     quota: Quota,
     deadline: Timestamp,
     /// Whether the platform drops a second one itself.

@@ -2,8 +2,10 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`published`] | fetching and keeping the keys that Microsoft signs with |
+//! | [`kept`] | keeping them: until when, and what happens if they cannot be fetched |
+//! | [`published`] | fetching the keys that Microsoft signs with |
 
+mod kept;
 mod published;
 
 use hoopoe_channels::teams::Teams;

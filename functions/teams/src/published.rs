@@ -1,21 +1,15 @@
 //! The keys that Microsoft signs with, fetched from where it publishes them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hoopoe_channels::PublishedKey;
 use hoopoe_channels::teams::Teams;
 use hoopoe_channels::teams::published::{MAX_DOCUMENT_BYTES, jwks_url, read_keys};
 use hoopoe_webhook::{Extension, UnpublishedError};
 use reqwest::Client;
-use tokio::sync::Mutex;
 
-/// Keys are used for so long ("Authentication with the Bot Connector API": new keys appear a day before they are used).
-const KEPT: Duration = Duration::from_secs(24 * 3600);
-
-/// For a key that is not among them they are fetched again, but no more often than this: anybody can name an unknown key.
-const ANEW: Duration = Duration::from_secs(3600);
+use crate::kept::Kept;
 
 /// How long one document may take: Teams waits for the webhook.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -23,14 +17,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// What was published, by the URL it was fetched from.
 pub(crate) struct Published {
     http: Client,
-    /// The lock is held while keys are fetched: requests that come together cause one call.
-    keys: Mutex<HashMap<String, Fetched>>,
-}
-
-/// Keys, and when they were fetched.
-struct Fetched {
-    since: Instant,
-    keys: Arc<[PublishedKey]>,
+    keys: Kept<Arc<[PublishedKey]>, UnpublishedError>,
 }
 
 impl Published {
@@ -38,7 +25,7 @@ impl Published {
         // Fails only where a provider is installed already, and nothing else installs one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().timeout(ANSWER).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { http, keys: Mutex::default() })
+        Ok(Self { http, keys: Kept::default() })
     }
 
     async fn fetch(&self, url: &str) -> Result<Arc<[PublishedKey]>, UnpublishedError> {
@@ -65,15 +52,13 @@ impl Published {
 
 impl Extension<Teams> for Published {
     async fn published(&self, url: &str, anew: bool) -> Result<Arc<[PublishedKey]>, UnpublishedError> {
-        let mut known = self.keys.lock().await;
-        let good_for = if anew { ANEW } else { KEPT };
-        if let Some(fetched) = known.get(url)
-            && fetched.since.elapsed() < good_for
-        {
-            return Ok(Arc::clone(&fetched.keys));
-        }
-        let keys = self.fetch(url).await?;
-        known.insert(url.to_owned(), Fetched { since: Instant::now(), keys: Arc::clone(&keys) });
-        Ok(keys)
+        let fetch = async {
+            let fetched = self.fetch(url).await;
+            if let Err(error) = &fetched {
+                tracing::warn!(%error, "fetching the keys that Microsoft publishes failed");
+            }
+            fetched
+        };
+        self.keys.get(url, anew, fetch).await
     }
 }

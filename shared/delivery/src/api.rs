@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hoopoe_aws::Clock;
 use hoopoe_channels::{ApiRequest, Echo, Outcome, Part, Retry, Sender};
-use hoopoe_keyring::{KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, TokenError, Tokens, Turn};
+use hoopoe_keyring::{
+    AccessToken, KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, Secret, TokenError, Tokens, Turn,
+};
 use hoopoe_message::BotId;
 use hoopoe_store::Transcripts;
 use hoopoe_telemetry::count;
@@ -26,8 +28,8 @@ const LEFT_FOR: Duration = hoopoe_store::transcripts::LIFETIME;
 pub(crate) struct Means<H> {
     pub(crate) http: H,
     pub(crate) clock: Clock,
-    pub(crate) tokens: Arc<Tokens>,
-    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) tokens: Tokens<End>,
+    pub(crate) quotas: Quotas,
     pub(crate) transcripts: Transcripts,
 }
 
@@ -56,7 +58,7 @@ impl<S: Sender, H: Http> Api<S, H> {
         let mut tried = Vec::new();
         let mut secret = live.current();
         loop {
-            let ended = self.send_as(&secret.keys, live.quota(), passage).await;
+            let ended = self.send_as(secret, live.quota(), passage).await;
             let refused = matches!(ended, Err(End::Failed { kind: Kind::Refused(Retry::BadCredential), .. }));
             if refused || ended.is_ok() {
                 self.keyring.used(bot, &live, secret.version, ended.is_ok()).await;
@@ -76,23 +78,25 @@ impl<S: Sender, H: Http> Api<S, H> {
         }
     }
 
-    async fn send_as(&self, keys: &S::Keys, quota: Quota, passage: &mut Passage<'_>) -> Result<(), End> {
+    async fn send_as(&self, secret: &Secret<S::Keys>, quota: Quota, passage: &mut Passage<'_>) -> Result<(), End> {
+        let keys = &secret.keys;
         if S::is_passive(keys) {
             return leave(&self.means, passage).await;
         }
-        let parts = S::render(keys, passage.reply, self.means.clock.now()).map_err(|error| never(&error))?;
+        let parts = S::render(keys, passage.reply, self.means.clock.now()).map_err(never)?;
         let Some(first) = parts.first() else { return Ok(()) };
         // All that may take long or fail comes before the reply is begun: whatever ends the function until then, the
         // platform has nothing.
         let bot = &passage.reply.conversation.bot;
+        let sending = Sending { keys, version: secret.version, bot, quota };
         if first.request.needs_token() {
-            self.token(keys, bot, passage).await?;
+            self.token(sending, passage).await?;
         }
         self.turn(bot, quota, passage).await?;
         let begin_at = passage.begin(first.repeatable_for).await?;
         let mut has_turn = true;
         for part in parts.into_iter().skip(begin_at) {
-            self.send_part(Sending { keys, bot, quota }, part, passage, &mut has_turn).await?;
+            self.send_part(sending, part, passage, &mut has_turn).await?;
             passage.went_out();
         }
         Ok(())
@@ -133,13 +137,13 @@ impl<S: Sender, H: Http> Api<S, H> {
         if !request.needs_token() {
             return self.attempt(sending, request, None, repeatable_for, passage, has_turn).await;
         }
-        let Sending { keys, bot, .. } = sending;
-        let token = self.token(keys, bot, passage).await?;
-        let ended = self.attempt(sending, request.clone(), Some(&token), repeatable_for, passage, has_turn).await;
+        let token = self.token(sending, passage).await?;
+        let ended =
+            self.attempt(sending, request.clone(), Some(&token.secret), repeatable_for, passage, has_turn).await;
         let Err(End::Failed { kind: Kind::Refused(Retry::NewToken), .. }) = ended else { return ended };
-        self.means.tokens.reject(S::CHANNEL, bot).await.map_err(|error| End::failed(Kind::Unready, error))?;
-        let token = self.token(keys, bot, passage).await?;
-        self.attempt(sending, request, Some(&token), repeatable_for, passage, has_turn).await
+        self.means.tokens.reject(S::CHANNEL, sending.bot, token.generation);
+        let token = self.token(sending, passage).await?;
+        self.attempt(sending, request, Some(&token.secret), repeatable_for, passage, has_turn).await
     }
 
     async fn attempt(
@@ -155,11 +159,13 @@ impl<S: Sender, H: Http> Api<S, H> {
             self.turn(sending.bot, sending.quota, passage).await?;
         }
         passage.leave(repeatable_for).await?;
-        let (answer, echo) = self.exchange(request, token).await.map_err(|broken| match broken {
-            Err(error) => error,
-            Ok(Broken::Invalid) => never(&Broken::Invalid),
-            Ok(Broken::NoConnection) => End::failed(Kind::Refused(Retry::Backoff), Broken::NoConnection),
-            Ok(broken @ (Broken::NoAnswer | Broken::Broke)) => unknown(repeatable_for, broken),
+        let (answer, echo) = exchange(&self.means.http, request, token).await.map_err(|end| match end {
+            Unanswered::Unsendable(end) => end,
+            Unanswered::Broken(Broken::Invalid) => never(Broken::Invalid),
+            Unanswered::Broken(Broken::NoConnection) => {
+                End::failed(Kind::Refused(Retry::Backoff), Broken::NoConnection)
+            }
+            Unanswered::Broken(broken @ (Broken::NoAnswer | Broken::Broke)) => unknown(repeatable_for, broken),
         })?;
         match echo.cut(S::outcome(answer.status, &answer.headers, &answer.body)) {
             Outcome::Sent => Ok(()),
@@ -184,42 +190,55 @@ impl<S: Sender, H: Http> Api<S, H> {
         }
     }
 
-    async fn token(&self, keys: &S::Keys, bot: &BotId, passage: &Passage<'_>) -> Result<SecretString, End> {
-        let fetch = async {
-            let request = S::token_request(keys)
-                .ok_or_else(|| never(&"the platform has no access tokens, and yet a request needs one"))?;
-            let request = request.map_err(|error| never(&error))?;
-            // Asking twice for a token does no harm, whatever became of the first request.
-            let (answer, echo) = self.exchange(request, None).await.map_err(|broken| match broken {
-                Err(error) => error,
-                Ok(broken) => End::failed(Kind::Refused(Retry::Backoff), broken),
-            })?;
-            match S::read_token(answer.status, &answer.body).map_err(|outcome| echo.cut(outcome)) {
-                Ok(token) => Ok((token.secret, token.lifetime)),
-                Err(Outcome::Refused { reason, retry }) => Err(End::failed(Kind::Refused(retry), reason)),
-                Err(Outcome::Unknown { reason }) => Err(End::failed(Kind::Refused(Retry::Backoff), reason)),
-                Err(Outcome::Sent) => Err(End::failed(Kind::Refused(Retry::Backoff), "no access token came")),
+    async fn token(&self, sending: Sending<'_, S>, passage: &Passage<'_>) -> Result<AccessToken, End> {
+        let Sending { keys, bot, version, .. } = sending;
+        let fetch = || {
+            let (request, http) = (S::token_request(keys), self.means.http.clone());
+            async move {
+                let request =
+                    request.ok_or_else(|| never("the platform has no access tokens, and yet a request needs one"))?;
+                // Asking twice for a token does no harm, whatever became of the first request.
+                let (answer, echo) = exchange(&http, request.map_err(never)?, None).await.map_err(|end| match end {
+                    Unanswered::Unsendable(end) => end,
+                    Unanswered::Broken(broken) => End::failed(Kind::Unready, broken),
+                })?;
+                match S::read_token(answer.status, &answer.body).map_err(|outcome| echo.cut(outcome)) {
+                    Ok(token) => Ok((token.secret, token.lifetime)),
+                    Err(Outcome::Refused { reason, retry: retry @ (Retry::Never | Retry::BadCredential) }) => {
+                        Err(End::failed(Kind::Refused(retry), reason))
+                    }
+                    Err(Outcome::Refused { reason, .. } | Outcome::Unknown { reason }) => {
+                        Err(End::failed(Kind::Unready, reason))
+                    }
+                    Err(Outcome::Sent) => Err(End::failed(Kind::Unready, "no access token came")),
+                }
             }
         };
-        if passage.time_left().is_none() {
-            return Err(End::failed(Kind::OutOfTime, "the function's time is over"));
-        }
-        self.means.tokens.get(S::CHANNEL, bot, fetch).await.map_err(|error| match error {
+        let time = passage.time_left().ok_or_else(|| End::failed(Kind::OutOfTime, "the function's time is over"))?;
+        let until = self.means.clock.now().plus(time);
+        self.means.tokens.get(S::CHANNEL, bot, version, until, fetch).await.map_err(|error| match error {
             TokenError::Fetch(end) => end,
-            error @ (TokenError::Keyring(_) | TokenError::Busy) => End::failed(Kind::Unready, error),
+            TokenError::Keyring(_) | TokenError::Late => End::failed(Kind::Unready, error),
         })
     }
+}
 
-    async fn exchange(
-        &self,
-        request: ApiRequest,
-        token: Option<&SecretString>,
-    ) -> Result<(Answer, Echo), Result<Broken, End>> {
-        let request = request.into_http(token).map_err(|error| Err(never(&error)))?;
-        let echo = Echo::of(&request);
-        let answer = self.means.http.exchange(request).await.map_err(Ok)?;
-        Ok((answer, echo))
-    }
+/// Sends a request as it is to the platform.
+async fn exchange<H: Http>(
+    http: &H,
+    request: ApiRequest,
+    token: Option<&SecretString>,
+) -> Result<(Answer, Echo), Unanswered> {
+    let request = request.into_http(token).map_err(|error| Unanswered::Unsendable(never(error)))?;
+    let echo = Echo::of(&request);
+    let answer = http.exchange(request).await.map_err(Unanswered::Broken)?;
+    Ok((answer, echo))
+}
+
+/// Why a request has no answer.
+enum Unanswered {
+    Unsendable(End),
+    Broken(Broken),
 }
 
 impl<S: Sender, H: Http> Platform for Api<S, H> {
@@ -252,6 +271,8 @@ async fn leave<H>(means: &Means<H>, passage: &mut Passage<'_>) -> Result<(), End
 /// Whose request it is.
 struct Sending<'a, S: Sender> {
     keys: &'a S::Keys,
+    /// Of the bot's key.
+    version: u64,
     bot: &'a BotId,
     quota: Quota,
 }
@@ -264,8 +285,8 @@ impl<S: Sender> Clone for Sending<'_, S> {
 
 impl<S: Sender> Copy for Sending<'_, S> {}
 
-fn never(error: &dyn ToString) -> End {
-    End::failed(Kind::Refused(Retry::Never), error.to_string())
+fn never(error: impl ToString) -> End {
+    End::failed(Kind::Refused(Retry::Never), error)
 }
 
 fn unknown(repeatable_for: Option<Duration>, reason: impl ToString) -> End {
@@ -275,6 +296,6 @@ fn unknown(repeatable_for: Option<Duration>, reason: impl ToString) -> End {
 fn unreadable(error: KeyringError) -> End {
     match error {
         KeyringError::Call { .. } => End::failed(Kind::Unready, error),
-        other => never(&other),
+        other => never(other),
     }
 }

@@ -56,12 +56,8 @@ impl<H: Http> Delivery<H> {
         let means = Means {
             http,
             clock: Clock::new(config),
-            tokens: Arc::new(Tokens::new(
-                config,
-                environment.required("TOKENS_TABLE")?,
-                environment.required("KMS_KEY")?,
-            )),
-            quotas: Arc::new(Quotas::new(config, environment.required("USAGE_TABLE")?)),
+            tokens: Tokens::new(config, environment.required("TOKENS_TABLE")?, environment.required("KMS_KEY")?),
+            quotas: Quotas::new(config, environment.required("USAGE_TABLE")?),
             transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?),
         };
         Ok(Self {

@@ -15,8 +15,8 @@ const REFUSED_AT_LEAST: u32 = 6;
 /// The longest pause between two refusals.
 const MAX_REFUSED_PAUSE: Duration = Duration::from_secs(300);
 
-/// The first pause where the platform refuses the bot's secret; each further one is twice as long. Whoever changes a
-/// secret in a platform's console needs a moment to store the new one here.
+/// The first pause where the platform refuses the bot's secret: whoever changes a secret in a platform's console needs a
+/// moment to store the new one here.
 const BAD_CREDENTIAL_PAUSE: Duration = Duration::from_secs(8);
 
 /// A reply that waits, for its bot's quota or for what a platform asked, is given up after so long: whoever asked has
@@ -79,7 +79,7 @@ pub fn next(kind: Kind, history: History, chance: f64) -> Next {
     let spread = |most: Duration| most.div_f64(2.0) + most.div_f64(2.0).mul_f64(chance);
     let again = |pause: Duration, end: bool| if end { Next::GiveUp } else { Next::Again(pause.max(SECOND)) };
     let refused_enough = age >= REFUSED_FOR && refusals >= REFUSED_AT_LEAST;
-    let doubled = |first: Duration| (first * 2_u32.saturating_pow(refusals.clamp(1, 16) - 1)).min(MAX_REFUSED_PAUSE);
+    let doubled = (SECOND * 2_u32.saturating_pow(refusals.clamp(1, 16))).min(MAX_REFUSED_PAUSE);
     // Up to as long again as it has waited: each looks a number of times that grows with the logarithm of its wait only.
     let by_age = spread((age / 2).clamp(SECOND * 2, MAX_WAIT_PAUSE));
     match kind {
@@ -88,9 +88,11 @@ pub fn next(kind: Kind, history: History, chance: f64) -> Next {
             let pause = pause.min(LOOK_AGAIN);
             again(pause + spread(pause.div_f64(10.0)), age >= WAITS_FOR)
         }
-        Kind::Refused(Retry::BadCredential) => again(doubled(BAD_CREDENTIAL_PAUSE), refused_enough),
+        Kind::Refused(Retry::BadCredential) => {
+            again((age / 2).clamp(BAD_CREDENTIAL_PAUSE, MAX_REFUSED_PAUSE), age >= REFUSED_FOR)
+        }
         Kind::Refused(Retry::Backoff | Retry::NewToken) | Kind::Unknown { repeatable: true } => {
-            again(spread(doubled(SECOND * 2)), refused_enough)
+            again(spread(doubled), refused_enough)
         }
         Kind::Throttled(pause) => again((pause + by_age).min(LOOK_AGAIN), age >= WAITS_FOR),
         Kind::Unready => again(by_age, age >= WAITS_FOR),
@@ -136,8 +138,8 @@ mod tests {
             (unknown(true), 1, Duration::ZERO, seconds(2)),
             (unknown(true), 12, HOUR, Next::GiveUp),
             (refused(Retry::BadCredential), 1, Duration::ZERO, seconds(8)),
-            (refused(Retry::BadCredential), 3, MINUTE, seconds(32)),
-            (refused(Retry::BadCredential), 12, HOUR, Next::GiveUp),
+            (refused(Retry::BadCredential), 0, MINUTE, seconds(30)),
+            (refused(Retry::BadCredential), 0, HOUR, Next::GiveUp),
             (after(0), 1, Duration::ZERO, seconds(1)),
             (after(60), 30, HOUR * 2, seconds(66)),
             (after(86_400), 2, HOUR * 2, seconds(3960)),

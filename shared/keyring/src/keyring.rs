@@ -1,14 +1,14 @@
 //! Reading secrets.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_types::SdkConfig;
-use hoopoe_aws::{Environment, EnvironmentError};
-use hoopoe_message::{BotId, Channel, Timestamp};
+use hoopoe_aws::{Clock, Environment, EnvironmentError};
+use hoopoe_message::{BotId, Channel};
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::envelope;
 use crate::lifecycle::History;
@@ -20,7 +20,7 @@ use crate::{FAILURE_CACHED, KeyName, KeyringError, Purpose, Quota, number, read_
 /// forges requests causes no more reads. A version that has been stored for so long is known wherever it is needed.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// How many secrets are kept; one function serves few bots.
+/// How many secrets are kept. Of more bots, those used last.
 const MAX_CACHED: usize = 64;
 
 /// Where the secrets of all channels are: what every [`Keyring`] of a function shares.
@@ -28,6 +28,7 @@ const MAX_CACHED: usize = 64;
 pub struct Place {
     dynamodb: aws_sdk_dynamodb::Client,
     kms: aws_sdk_kms::Client,
+    clock: Clock,
     keys_table: String,
     uses: Uses,
     /// How long a decrypted secret is kept in memory: a removed or revoked version is refused after this at the latest.
@@ -46,12 +47,13 @@ impl Place {
         Ok(Self::at(config, keys_table, uses, Duration::from_secs(environment.parsed("KEY_CACHE_SECONDS")?)))
     }
 
-    /// The Keys table of this name. A secret is kept in memory for as long as `cached`.
+    /// The Keys table of this name. A secret is kept in memory for as long as `cached`. The time is that of `config`.
     #[must_use]
     pub fn at(config: &SdkConfig, keys_table: String, uses: Uses, cached: Duration) -> Self {
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             kms: aws_sdk_kms::Client::new(config),
+            clock: Clock::new(config),
             keys_table,
             uses,
             cached,
@@ -109,13 +111,22 @@ pub struct Keyring<K> {
     place: Place,
     channel: Channel,
     purpose: Purpose,
-    /// The lock is held while a secret is fetched: requests that come together cause one call.
-    cache: Mutex<HashMap<BotId, Cached<K>>>,
+    /// Never held while anything is waited for.
+    cache: Mutex<Cache<K>>,
     tally: Tally,
 }
 
 #[derive(Debug)]
+struct Cache<K> {
+    known: HashMap<BotId, Cached<K>>,
+    /// Each held while a bot's secret is fetched: requests that come together cause one call, and other bots' do not wait.
+    fetching: HashMap<BotId, Arc<tokio::sync::Mutex<()>>>,
+}
+
+#[derive(Debug)]
 struct Cached<K> {
+    /// When a request last needed it.
+    used: Instant,
     /// When KMS decrypted it, or failed to.
     since: Instant,
     /// When the table was last asked.
@@ -128,7 +139,13 @@ impl<K: DeserializeOwned> Keyring<K> {
     #[must_use]
     pub fn new(place: Place, channel: Channel, purpose: Purpose) -> Self {
         let tally = Tally::new(place.uses.clone());
-        Self { place, channel, purpose, cache: Mutex::default(), tally }
+        Self {
+            place,
+            channel,
+            purpose,
+            cache: Mutex::new(Cache { known: HashMap::new(), fetching: HashMap::new() }),
+            tally,
+        }
     }
 
     /// The live versions of a bot's secret.
@@ -137,20 +154,52 @@ impl<K: DeserializeOwned> Keyring<K> {
     ///
     /// When there is none, it cannot be decrypted, or a service does not answer.
     pub async fn get(&self, bot: &BotId) -> Result<Arc<Live<K>>, KeyringError> {
-        let mut cache = self.cache.lock().await;
-        if let Some(known) = cache.get(bot)
-            && known.since.elapsed() < self.kept(&known.found)
-        {
-            return known.found.clone();
+        if let Some(found) = self.known(bot) {
+            return found;
+        }
+        let fetching = self.fetching(bot);
+        let _fetching = fetching.lock().await;
+        // Perhaps another request has fetched it meanwhile.
+        if let Some(found) = self.known(bot) {
+            return found;
         }
         let found = self.fetch(bot, None).await.map(Arc::new);
-        cache.retain(|_, known| known.since.elapsed() < self.kept(&known.found));
-        // What is not there may come any moment, and whoever asks for names at random fills no memory.
-        if cache.len() < MAX_CACHED && !matches!(found, Err(KeyringError::Missing(_))) {
-            let now = Instant::now();
-            cache.insert(bot.clone(), Cached { since: now, looked: now, found: found.clone() });
-        }
+        self.keep(bot, &found);
         found
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache<K>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, bot: &BotId) -> Option<Result<Arc<Live<K>>, KeyringError>> {
+        let mut cache = self.cache();
+        let known = cache.known.get_mut(bot).filter(|known| self.is_fresh(known))?;
+        known.used = Instant::now();
+        Some(known.found.clone())
+    }
+
+    fn fetching(&self, bot: &BotId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut cache = self.cache();
+        cache.fetching.retain(|_, fetching| Arc::strong_count(fetching) > 1);
+        Arc::clone(cache.fetching.entry(bot.clone()).or_default())
+    }
+
+    fn keep(&self, bot: &BotId, found: &Result<Arc<Live<K>>, KeyringError>) {
+        // What is not there may come any moment, and whoever asks for names at random fills no memory.
+        if matches!(found, Err(KeyringError::Missing(_))) {
+            return;
+        }
+        let mut cache = self.cache();
+        cache.known.retain(|_, known| self.is_fresh(known));
+        while cache.known.len() >= MAX_CACHED {
+            // Nor does he drive out what is there while DynamoDB fails.
+            let oldest = cache.known.iter().min_by_key(|(_, known)| (known.found.is_ok(), known.used));
+            let Some(oldest) = oldest.filter(|_| found.is_ok()).map(|(bot, _)| bot.clone()) else { return };
+            cache.known.remove(&oldest);
+        }
+        let now = Instant::now();
+        cache.known.insert(bot.clone(), Cached { used: now, since: now, looked: now, found: found.clone() });
     }
 
     /// Verifies something with each live version until one accepts it, the current one first. Where all find it forged,
@@ -197,22 +246,29 @@ impl<K: DeserializeOwned> Keyring<K> {
     ///
     /// As [`Keyring::get`].
     pub async fn look_again(&self, bot: &BotId, seen: &Arc<Live<K>>) -> Result<Option<Arc<Live<K>>>, KeyringError> {
-        let mut cache = self.cache.lock().await;
-        let Some(known) = cache.get_mut(bot) else { return Ok(None) };
-        let Ok(live) = &known.found else { return Ok(None) };
-        if !Arc::ptr_eq(live, seen) {
-            return Ok(Some(Arc::clone(live)));
-        }
-        if known.looked.elapsed() < LOOK_AGAIN {
-            return Ok(None);
-        }
-        known.looked = Instant::now();
-        let found = Arc::new(self.fetch(bot, Some(live)).await?);
+        let fetching = self.fetching(bot);
+        let _fetching = fetching.lock().await;
+        let live = {
+            let mut cache = self.cache();
+            let Some(known) = cache.known.get_mut(bot) else { return Ok(None) };
+            let Ok(live) = &known.found else { return Ok(None) };
+            if !Arc::ptr_eq(live, seen) {
+                return Ok(Some(Arc::clone(live)));
+            }
+            if known.looked.elapsed() < LOOK_AGAIN {
+                return Ok(None);
+            }
+            known.looked = Instant::now();
+            Arc::clone(live)
+        };
+        let found = Arc::new(self.fetch(bot, Some(&live)).await?);
         let same = found.iter().map(|secret| secret.version).eq(live.iter().map(|secret| secret.version));
         if same {
             return Ok(None);
         }
-        known.found = Ok(Arc::clone(&found));
+        if let Some(known) = self.cache().known.get_mut(bot) {
+            known.found = Ok(Arc::clone(&found));
+        }
         Ok(Some(found))
     }
 
@@ -221,12 +277,13 @@ impl<K: DeserializeOwned> Keyring<K> {
     pub async fn used(&self, bot: &BotId, live: &Live<K>, version: u64, accepted: bool) {
         if live.in_rotation() {
             let name = self.name(bot);
-            self.tally.count(&name, version, accepted, Timestamp::now()).await;
+            self.tally.count(&name, version, accepted, self.place.clock.now()).await;
         }
     }
 
-    fn kept(&self, found: &Result<Arc<Live<K>>, KeyringError>) -> Duration {
-        if found.is_ok() { self.place.cached } else { FAILURE_CACHED.min(self.place.cached) }
+    fn is_fresh(&self, known: &Cached<K>) -> bool {
+        let kept = if known.found.is_ok() { self.place.cached } else { FAILURE_CACHED.min(self.place.cached) };
+        known.since.elapsed() < kept
     }
 
     fn name(&self, bot: &BotId) -> KeyName {

@@ -32,6 +32,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use hoopoe_message::{BotId, Channel};
@@ -41,7 +42,7 @@ pub use keyring::{Keyring, Live, Place, Secret};
 pub use lifecycle::{History, IllegalMove, Move, State, Version};
 pub use operator::Operator;
 pub use quota::{Quota, QuotaError, Quotas, Turn};
-pub use tokens::{TokenError, Tokens};
+pub use tokens::{AccessToken, TokenError, Tokens};
 pub use uses::{Use, Uses};
 pub use vault::{Stored, Vault};
 
@@ -136,7 +137,7 @@ pub enum KeyringError {
     )]
     Shape(KeyName),
     /// An access token came back from KMS as something else.
-    #[error("the access token of {channel} in the Tokens table is none")]
+    #[error("the access token of {channel} in the Tokens table cannot be read; a new one replaces it once it ends")]
     Token {
         /// The channel.
         channel: Channel,
@@ -209,6 +210,13 @@ fn text(value: impl Into<String>) -> AttributeValue {
 
 fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+/// Whether a transaction was canceled because a condition did not hold: somebody else was first. DynamoDB cancels for
+/// throttling and for conflicts with other transactions as well, and then nothing is known of the item.
+fn is_overtaken(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(canceled) = error else { return false };
+    canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
 }
 
 /// An attribute that is a number.

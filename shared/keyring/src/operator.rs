@@ -3,7 +3,6 @@
 //! It has 256 random bits, so its SHA-256 tells nothing of it, and no slow hash is needed. In the Keys table the item
 //! `operator`, 1 holds `hash` and `created_at`.
 
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_types::SdkConfig;
@@ -17,7 +16,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::audit::Audit;
-use crate::{KeyringError, number, text};
+use crate::{KeyringError, is_overtaken, number, text};
 
 const KEY: &str = "operator";
 
@@ -65,7 +64,7 @@ impl Operator {
         match self.dynamodb.transact_write_items().set_transact_items(Some(items.into())).send().await {
             Ok(_) => Ok(Some(credential)),
             Err(error) => match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(_)) if !replace => Ok(None),
+                Some(canceled) if !replace && is_overtaken(canceled) => Ok(None),
                 _ => Err(KeyringError::call(DOING, &error)),
             },
         }

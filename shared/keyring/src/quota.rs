@@ -45,13 +45,14 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_types::SdkConfig;
+use hoopoe_aws::Clock;
 use serde::{Deserialize, Serialize};
 
 use day::Day;
@@ -145,6 +146,7 @@ pub enum QuotaError {
 #[derive(Debug)]
 pub struct Quotas {
     dynamodb: Client,
+    clock: Clock,
     table: String,
     keys: Mutex<HashMap<KeyName, Arc<Key>>>,
 }
@@ -185,10 +187,14 @@ impl Drop for Waiting<'_> {
 }
 
 impl Quotas {
-    /// The table of this name.
+    /// The table of this name. The time is that of `config`.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String) -> Self {
-        Self { dynamodb: Client::new(config), table, keys: Mutex::default() }
+        Self { dynamodb: Client::new(config), clock: Clock::new(config), table, keys: Mutex::default() }
+    }
+
+    fn now(&self) -> Micros {
+        micros(self.clock.since_epoch())
     }
 
     /// Waits up to `patience` for the turn of a call of so many units.
@@ -200,7 +206,7 @@ impl Quotas {
     ///
     /// When DynamoDB does not answer, or the call is too large for any day; it must not go then.
     pub async fn take(&self, key: &KeyName, quota: Quota, units: u64, patience: Duration) -> Result<Turn, QuotaError> {
-        let until = now() + micros(patience);
+        let until = self.now() + micros(patience);
         let entry = self.entry(key);
         let mut paid = false;
         loop {
@@ -217,16 +223,16 @@ impl Quotas {
                 }
                 let slot = self.reserve(key, &mut local.rate, quota, until, &waiting).await;
                 if paid && !matches!(slot, Ok(Ok(_))) {
-                    local.day.give_back(now(), units);
+                    local.day.give_back(self.now(), units);
                 }
                 match slot? {
                     Ok(slot) => slot,
-                    Err(later) => return Ok(Turn::After(span(later, now()))),
+                    Err(later) => return Ok(Turn::After(span(later, self.now()))),
                 }
             };
             // The lock is free again: others take their slots meanwhile.
-            tokio::time::sleep(span(slot, now())).await;
-            if rate::is_usable(slot, now()) {
+            tokio::time::sleep(span(slot, self.now())).await;
+            if rate::is_usable(slot, self.now()) {
                 return Ok(Turn::Now);
             }
         }
@@ -253,7 +259,7 @@ impl Quotas {
         waiting: &Waiting<'_>,
     ) -> Result<Result<Micros, Micros>, QuotaError> {
         for _ in 0..TRIES {
-            let now = now();
+            let now = self.now();
             match rate.take(now, until.max(now)) {
                 rate::Found::Slot(slot) => return Ok(Ok(slot)),
                 rate::Found::Later(slot) => return Ok(Err(slot)),
@@ -268,7 +274,7 @@ impl Quotas {
                 Err(next_at) => rate.refused(next_at),
             }
         }
-        let now = now();
+        let now = self.now();
         Ok(match rate.take(now, until.max(now)) {
             rate::Found::Slot(slot) => Ok(slot),
             rate::Found::Later(_) | rate::Found::Nothing => Err(now + rate::LIFE),
@@ -304,7 +310,7 @@ impl Quotas {
             return Err(QuotaError::Never { units, per_day });
         }
         for _ in 0..TRIES {
-            let now = now();
+            let now = self.now();
             match day.take(now, per_day, units, waiting.count()) {
                 day::Found::Units => return Ok(Turn::Now),
                 day::Found::Exhausted { until } => return Ok(Turn::After(span(until, now))),
@@ -323,7 +329,7 @@ impl Quotas {
                 }
             }
         }
-        Ok(match day.take(now(), per_day, units, waiting.count()) {
+        Ok(match day.take(self.now(), per_day, units, waiting.count()) {
             day::Found::Units => Turn::Now,
             day::Found::Ask { .. } | day::Found::Exhausted { .. } => Turn::After(Duration::from_micros(rate::LIFE)),
         })
@@ -336,7 +342,7 @@ impl Quotas {
             .key("key", text(key.to_string()))
             .key("name", text(name))
             .expression_attribute_names("#expires", "expires_at")
-            .expression_attribute_values(":expires", number(now() / 1_000_000 + KEPT))
+            .expression_attribute_values(":expires", number(self.now() / 1_000_000 + KEPT))
             .return_values(ReturnValue::UpdatedNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
@@ -358,10 +364,6 @@ impl Quotas {
             },
         }
     }
-}
-
-fn now() -> Micros {
-    micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn micros(duration: Duration) -> Micros {

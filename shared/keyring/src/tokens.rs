@@ -4,60 +4,75 @@
 //! that each fetch their own would throw each other out. So a token is fetched by one function, and stands encrypted in
 //! the Tokens table for the others.
 //!
-//! The item `<channel>/<bot>` holds `ciphertext` (encryption context `{channel, bot, name: token}`), `generation` (which
-//! counts the tokens), `renew_at` and `usable_until` (milliseconds), `locked_until` (milliseconds, while a function
-//! fetches), and `expires_at`.
+//! | module | what is in it |
+//! |---|---|
+//! | `renewal` | one renewal: the lock in the table, the fetch, storing what came |
+//! | `table` | the item of a bot, and its ciphertext |
+//!
+//! Each bot of each channel has at most one renewal at a time in a function, whatever other bots do. It runs as a task of
+//! its own. A caller waits for it only if no good token is known, and no longer than its own deadline. What a failed
+//! renewal said is given to all callers for a moment, which doubles with each failure in a row.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+mod renewal;
+mod table;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use aws_sdk_kms::primitives::Blob;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use aws_types::SdkConfig;
+use hoopoe_aws::Clock;
 use hoopoe_message::{BotId, Channel, Timestamp};
-use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
-use zeroize::Zeroize;
+use secrecy::SecretString;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::{FAILURE_CACHED, KeyringError, encryption_context, number, text};
+use crate::{FAILURE_CACHED, KeyringError};
+use renewal::{Known, Progress, Renewal};
+use table::Table;
 
-/// A token is renewed so long before its end, or, where it lives shorter than half an hour, at five sixths of its life.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// The longest that a failed renewal is remembered.
+const FAILURE_CACHED_MOST: Duration = Duration::from_secs(10);
 
-/// A token is not used in its last moments: the platform's clock and ours differ, and a request takes its time.
-const UNUSABLE_BEFORE: Duration = Duration::from_secs(30);
+/// While another function renews a token that is still good, the table is not asked for the new one more often than this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a function may take to fetch a token before another may try.
-const LOCK: Duration = Duration::from_secs(10);
-
-/// How long an item stays that nobody renews.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
-
-/// How long a function waits for the one that fetches, and how often it looks.
-const PATIENCE: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(100);
-
-/// The Tokens table.
+/// The Tokens table, and what this function knows of it. `E` is what a fetch fails with; callers that wait for the same
+/// fetch get a copy each.
 #[derive(Debug)]
-pub struct Tokens {
-    dynamodb: aws_sdk_dynamodb::Client,
-    kms: aws_sdk_kms::Client,
-    table: String,
-    kms_key: String,
-    /// The lock is held while a token is fetched: sends that come together cause one call.
-    cache: Mutex<Cache>,
+pub struct Tokens<E> {
+    table: Arc<Table>,
+    clock: Clock,
+    /// Never held while anything is waited for.
+    bots: Mutex<HashMap<Place, Bot<E>>>,
 }
 
-#[derive(Debug, Default)]
-struct Cache {
-    tokens: HashMap<(Channel, BotId), Token>,
-    /// When DynamoDB or KMS last failed.
-    failures: HashMap<(Channel, BotId), (Instant, KeyringError)>,
+/// The bot that a token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    channel: Channel,
+    bot: BotId,
+}
+
+/// `<channel>/<bot>`, the key of its item.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.channel, self.bot)
+    }
+}
+
+/// A token that is good.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub secret: SecretString,
+    /// Which of the bot's tokens it is: a later one has a higher number. [`Tokens::reject`] names it by this.
+    pub generation: u64,
 }
 
 /// Why there is no token.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError<E> {
     /// The platform gave none.
     #[error("the platform gave no access token")]
@@ -65,300 +80,211 @@ pub enum TokenError<E> {
     /// DynamoDB or KMS did not do what was asked.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
-    /// Another function fetches one, and takes too long.
-    #[error("another function fetches the access token and has not finished")]
-    Busy,
+    /// Neither this function nor another one got it in time.
+    #[error("no access token came in time")]
+    Late,
 }
 
+/// A token with its times.
 #[derive(Clone, Debug)]
-struct Token {
-    secret: SecretString,
-    generation: u64,
+pub(crate) struct Token {
+    access: AccessToken,
     renew_at: Timestamp,
     usable_until: Timestamp,
 }
 
-/// What the table says, before anything is decrypted.
-#[derive(Debug, Default)]
-struct Stored {
-    ciphertext: Option<Blob>,
-    generation: u64,
-    renew_at: u64,
-    usable_until: u64,
+/// What this function knows of a bot's tokens.
+#[derive(Debug)]
+struct Bot<E> {
+    token: Option<Token>,
+    /// The platform refused the token of this generation: neither it nor any before it is used again.
+    rejected: u64,
+    renewal: Option<Renewal<E>>,
+    /// By the version of the bot's key that the token was asked for with: where one is refused, another may be accepted.
+    failures: BTreeMap<u64, Failure<E>>,
+    /// No renewal begins before this where the token in memory is good.
+    looked: Option<Instant>,
 }
 
-impl Tokens {
-    /// The table of this name; tokens are encrypted under `kms_key`.
+#[derive(Debug)]
+struct Failure<E> {
+    error: TokenError<E>,
+    since: Instant,
+    lasts: Duration,
+}
+
+/// What a caller has to do.
+enum Next<E> {
+    Use(AccessToken),
+    Fail(TokenError<E>),
+    Wait(watch::Receiver<Progress<E>>),
+}
+
+impl<E: Clone + fmt::Debug + Send + Sync + 'static> Tokens<E> {
+    /// The table of this name; tokens are encrypted under `kms_key`. The time is that of `config`.
     #[must_use]
     pub fn new(config: &SdkConfig, table: String, kms_key: String) -> Self {
-        Self {
-            dynamodb: aws_sdk_dynamodb::Client::new(config),
-            kms: aws_sdk_kms::Client::new(config),
-            table,
-            kms_key,
-            cache: Mutex::default(),
-        }
+        Self { table: Arc::new(Table::new(config, table, kms_key)), clock: Clock::new(config), bots: Mutex::default() }
     }
 
-    /// The bot's access token: from memory, else from the table, else from the platform by `fetch`, which gives a token
-    /// and how long it lives. Of all running functions one fetches. Where that fails, the token in memory serves as long
-    /// as it is good.
+    /// The bot's access token: from memory, else from the table, else from the platform.
+    ///
+    /// `fetch` asks the platform, with the bot's key of this `version`, for a token and how long it lives. Of all running
+    /// functions one asks. A token that is due for renewal and still good is given at once. Nobody waits here beyond
+    /// `deadline`.
     ///
     /// # Errors
     ///
-    /// What `fetch` says, or that a service or the fetching function does not answer.
-    pub async fn get<E>(
+    /// What `fetch` says, now or a moment ago; or that a service does not answer, or that the token does not come in time.
+    pub async fn get<F>(
         &self,
         channel: Channel,
         bot: &BotId,
-        fetch: impl Future<Output = Result<(SecretString, Duration), E>>,
-    ) -> Result<SecretString, TokenError<E>> {
-        let place = (channel, bot.clone());
-        let mut cache = self.cache.lock().await;
-        let known = |cache: &Cache, end: fn(&Token) -> Timestamp| {
-            let token = cache.tokens.get(&place).filter(|token| Timestamp::now() < end(token));
-            token.map(|token| token.secret.clone())
-        };
-        if let Some(secret) = known(&cache, |token| token.renew_at) {
-            return Ok(secret);
-        }
-        let failed = cache.failures.get(&place).filter(|(since, _)| since.elapsed() < FAILURE_CACHED);
-        let error = match failed {
-            Some((_, error)) => error.clone().into(),
-            None => match self.obtain(channel, bot, fetch).await {
-                Ok(token) => {
-                    let secret = token.secret.clone();
-                    cache.tokens.insert(place, token);
-                    return Ok(secret);
-                }
-                Err(error) => {
-                    cache.failures.retain(|_, (since, _)| since.elapsed() < FAILURE_CACHED);
-                    if let TokenError::Keyring(error) = &error {
-                        cache.failures.insert(place.clone(), (Instant::now(), error.clone()));
-                    }
-                    error
-                }
-            },
-        };
-        known(&cache, |token| token.usable_until).ok_or(error)
-    }
-
-    /// A token from the table, else from the platform.
-    async fn obtain<E>(
-        &self,
-        channel: Channel,
-        bot: &BotId,
-        fetch: impl Future<Output = Result<(SecretString, Duration), E>>,
-    ) -> Result<Token, TokenError<E>> {
-        let began = Timestamp::now();
+        version: u64,
+        deadline: Timestamp,
+        fetch: impl Fn() -> F,
+    ) -> Result<AccessToken, TokenError<E>>
+    where
+        F: Future<Output = Result<(SecretString, Duration), E>> + Send + 'static,
+    {
+        let place = Place { channel, bot: bot.clone() };
+        let until = Instant::now() + deadline.since(self.clock.now());
         loop {
-            let now = Timestamp::now();
-            let stored = match self.lock(channel, bot, now).await? {
-                // Nobody else fetches, and what stands there is old.
-                Lock::Taken { generation } => return self.renew(channel, bot, generation, fetch).await,
-                Lock::Not(stored) => stored,
+            let mut progress = match self.next(&place, version, &fetch) {
+                Next::Use(token) => return Ok(token),
+                Next::Fail(error) => return Err(error),
+                Next::Wait(progress) => progress,
             };
-            // Renewed already, or being renewed and still good.
-            if now.as_millis() < stored.usable_until
-                && let Some(token) = self.decrypt(channel, bot, stored).await?
-            {
-                return Ok(token);
-            }
-            if now.since(began) > PATIENCE {
-                return Err(TokenError::Busy);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Takes note that the platform does not accept the token any more. It is fetched anew, unless another function has
-    /// done that meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// When DynamoDB does not answer.
-    pub async fn reject(&self, channel: Channel, bot: &BotId) -> Result<(), KeyringError> {
-        let Some(rejected) = self.cache.lock().await.tokens.remove(&(channel, bot.clone())) else { return Ok(()) };
-        let ended = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .key("bot", text(place(channel, bot)))
-            .update_expression("SET #renew = :zero, #usable = :zero")
-            .condition_expression("#generation = :rejected")
-            .expression_attribute_names("#renew", "renew_at")
-            .expression_attribute_names("#usable", "usable_until")
-            .expression_attribute_names("#generation", "generation")
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":rejected", number(rejected.generation))
-            .send()
-            .await;
-        match ended {
-            Err(error)
-                if !error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Err(KeyringError::call("rejecting an access token", &error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes the right to fetch, where the token is due and nobody else is at it.
-    async fn lock(&self, channel: Channel, bot: &BotId, now: Timestamp) -> Result<Lock, KeyringError> {
-        let locked = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .key("bot", text(place(channel, bot)))
-            .update_expression("SET #locked = :until, #expires = :expires")
-            .condition_expression(
-                "(attribute_not_exists(#renew) OR #renew <= :now) AND (attribute_not_exists(#locked) OR #locked < :now)",
-            )
-            .expression_attribute_names("#renew", "renew_at")
-            .expression_attribute_names("#locked", "locked_until")
-            .expression_attribute_names("#expires", "expires_at")
-            .expression_attribute_values(":expires", number(now.plus(KEPT).as_secs()))
-            .expression_attribute_values(":now", number(now.as_millis()))
-            .expression_attribute_values(":until", number(now.plus(LOCK).as_millis()))
-            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match locked {
-            Ok(output) => {
-                Ok(Lock::Taken { generation: Stored::read(output.attributes.unwrap_or_default()).generation })
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Lock::Not(Stored::read(failed.item().cloned().unwrap_or_default())))
+            let is_news = |progress: &Progress<E>| match progress {
+                Progress::Waiting => false,
+                Progress::Meanwhile(token) => self.is_good(&place, token),
+                Progress::Got { .. } | Progress::Failed { .. } => true,
+            };
+            let news = tokio::time::timeout_at(until, progress.wait_for(is_news)).await;
+            let Ok(news) = news else { return Err(TokenError::Late) };
+            // Whoever waited takes the answer, however long ago it came, unless it is of no use to him.
+            match news.as_deref() {
+                Ok(Progress::Got { token, .. }) if !self.is_rejected(&place, token) => return Ok(token.access.clone()),
+                Ok(Progress::Failed { error, version: asked, .. }) if *asked == version || !error.is_fetch() => {
+                    return Err(error.clone());
                 }
-                _ => Err(KeyringError::call("reading an access token", &error)),
-            },
-        }
-    }
-
-    async fn renew<E>(
-        &self,
-        channel: Channel,
-        bot: &BotId,
-        generation: u64,
-        fetch: impl Future<Output = Result<(SecretString, Duration), E>>,
-    ) -> Result<Token, TokenError<E>> {
-        let fetched = fetch.await;
-        let now = Timestamp::now();
-        let (secret, lifetime) = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                // The next function tries at once; where this fails, after LOCK.
-                let _ = self.unlock(channel, bot).await;
-                return Err(TokenError::Fetch(error));
+                _ => {}
             }
-        };
-        let token = Token {
-            secret,
-            generation: generation + 1,
-            renew_at: now.plus(lifetime.saturating_sub(RENEW_BEFORE.min(lifetime / 6))),
-            usable_until: now.plus(lifetime.saturating_sub(UNUSABLE_BEFORE.min(lifetime / 6))),
-        };
-        // The token is good, whether or not the others can have it.
-        if let Err(error) = self.store(channel, bot, &token, now).await {
-            tracing::warn!(%error, %channel, "an access token cannot be shared with other functions");
         }
-        Ok(token)
     }
 
-    async fn store(&self, channel: Channel, bot: &BotId, token: &Token, now: Timestamp) -> Result<(), KeyringError> {
-        let sealed = self
-            .kms
-            .encrypt()
-            .key_id(&self.kms_key)
-            .plaintext(Blob::new(token.secret.expose_secret()))
-            .set_encryption_context(Some(encryption_context(channel, bot, "token")))
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("encrypting an access token", &error))?;
-        let ciphertext = sealed.ciphertext_blob.ok_or(KeyringError::Token { channel })?;
-        self.dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .key("bot", text(place(channel, bot)))
-            .update_expression(
-                "SET #ciphertext = :ciphertext, #generation = :generation, #renew = :renew, #usable = :usable, \
-                 #expires = :expires REMOVE #locked",
-            )
-            .expression_attribute_names("#ciphertext", "ciphertext")
-            .expression_attribute_names("#generation", "generation")
-            .expression_attribute_names("#renew", "renew_at")
-            .expression_attribute_names("#usable", "usable_until")
-            .expression_attribute_names("#expires", "expires_at")
-            .expression_attribute_names("#locked", "locked_until")
-            .expression_attribute_values(":ciphertext", AttributeValue::B(ciphertext))
-            .expression_attribute_values(":generation", number(token.generation))
-            .expression_attribute_values(":renew", number(token.renew_at.as_millis()))
-            .expression_attribute_values(":usable", number(token.usable_until.as_millis()))
-            .expression_attribute_values(":expires", number(now.plus(KEPT).as_secs()))
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("storing an access token", &error))?;
-        Ok(())
+    /// Takes note that the platform did not accept the token of this generation. The next caller gets a newer one: another
+    /// function's if there is one, else it is fetched. A refusal that comes late, when a newer token is known already,
+    /// changes nothing.
+    pub fn reject(&self, channel: Channel, bot: &BotId, generation: u64) {
+        let mut bots = self.bots.lock().unwrap_or_else(PoisonError::into_inner);
+        let bot = bots.entry(Place { channel, bot: bot.clone() }).or_default();
+        bot.rejected = bot.rejected.max(generation);
     }
 
-    async fn unlock(&self, channel: Channel, bot: &BotId) -> Result<(), KeyringError> {
-        self.dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .key("bot", text(place(channel, bot)))
-            .update_expression("REMOVE #locked")
-            .expression_attribute_names("#locked", "locked_until")
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("unlocking an access token", &error))?;
-        Ok(())
+    fn is_rejected(&self, place: &Place, token: &Token) -> bool {
+        let bots = self.bots.lock().unwrap_or_else(PoisonError::into_inner);
+        bots.get(place).is_some_and(|bot| token.access.generation <= bot.rejected)
     }
 
-    async fn decrypt(&self, channel: Channel, bot: &BotId, stored: Stored) -> Result<Option<Token>, KeyringError> {
-        let Some(ciphertext) = stored.ciphertext else { return Ok(None) };
-        let output = self
-            .kms
-            .decrypt()
-            .ciphertext_blob(ciphertext)
-            .set_encryption_context(Some(encryption_context(channel, bot, "token")))
-            .send()
-            .await
-            .map_err(|error| KeyringError::call("decrypting an access token", &error))?;
-        let mut plaintext = output.plaintext.ok_or(KeyringError::Token { channel })?.into_inner();
-        let secret = std::str::from_utf8(&plaintext).map(SecretString::from);
-        plaintext.zeroize();
-        Ok(Some(Token {
-            secret: secret.map_err(|_| KeyringError::Token { channel })?,
-            generation: stored.generation,
-            renew_at: Timestamp::from_millis(stored.renew_at),
-            usable_until: Timestamp::from_millis(stored.usable_until),
-        }))
+    fn is_good(&self, place: &Place, token: &Token) -> bool {
+        !self.is_rejected(place, token) && self.clock.now() < token.usable_until
     }
-}
 
-enum Lock {
-    Taken { generation: u64 },
-    Not(Stored),
-}
-
-impl Stored {
-    fn read(mut item: HashMap<String, AttributeValue>) -> Self {
-        let ciphertext = match item.remove("ciphertext") {
-            Some(AttributeValue::B(ciphertext)) => Some(ciphertext),
-            _ => None,
-        };
-        let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok()?.parse().ok()).unwrap_or(0);
-        Self {
-            ciphertext,
-            generation: number("generation"),
-            renew_at: number("renew_at"),
-            usable_until: number("usable_until"),
+    fn next<F>(&self, place: &Place, version: u64, fetch: impl Fn() -> F) -> Next<E>
+    where
+        F: Future<Output = Result<(SecretString, Duration), E>> + Send + 'static,
+    {
+        let mut bots = self.bots.lock().unwrap_or_else(PoisonError::into_inner);
+        let bot = bots.entry(place.clone()).or_default();
+        bot.take_news();
+        let now = self.clock.now();
+        let good = bot.token.as_ref().filter(|token| token.is_good(now, bot.rejected));
+        if let Some(token) = good
+            && now < token.renew_at
+        {
+            return Next::Use(token.access.clone());
+        }
+        let good = good.map(|token| token.access.clone());
+        let failure = bot.failures.get(&version).filter(|failure| failure.since.elapsed() < failure.lasts);
+        let rests = good.is_some() && bot.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN);
+        match (&bot.renewal, failure) {
+            (None, Some(failure)) => return good.map_or_else(|| Next::Fail(failure.error.clone()), Next::Use),
+            (None, None) if !rests => {
+                let known = Known { token: bot.token.clone(), rejected: bot.rejected };
+                let table = (Arc::clone(&self.table), self.clock.clone());
+                bot.renewal = Some(Renewal::start(table, place.clone(), version, known, fetch()));
+            }
+            _ => {}
+        }
+        match (good, &bot.renewal) {
+            (Some(good), _) => Next::Use(good),
+            (None, Some(renewal)) => Next::Wait(renewal.progress()),
+            (None, None) => unreachable!("only who has a good token starts none"),
         }
     }
 }
 
-fn place(channel: Channel, bot: &BotId) -> String {
-    format!("{channel}/{bot}")
+impl<E> TokenError<E> {
+    const fn is_fetch(&self) -> bool {
+        matches!(self, Self::Fetch(_))
+    }
+}
+
+impl<E> Default for Bot<E> {
+    fn default() -> Self {
+        Self { token: None, rejected: 0, renewal: None, failures: BTreeMap::new(), looked: None }
+    }
+}
+
+impl<E: Clone> Bot<E> {
+    /// Takes over what the renewal has come to.
+    fn take_news(&mut self) {
+        let Some(renewal) = &self.renewal else { return };
+        let (version, abandoned, progress) = (renewal.version, renewal.is_abandoned(), renewal.progress());
+        // Asked before the progress is read: what comes after that is news for the next caller.
+        let ended = progress.has_changed().is_err();
+        let news = progress.borrow().clone();
+        match news {
+            Progress::Waiting => self.end_if(ended, abandoned, version),
+            Progress::Meanwhile(token) => {
+                self.keep(token);
+                self.end_if(ended, abandoned, version);
+            }
+            Progress::Got { token, at } => {
+                self.renewal = None;
+                self.keep(token);
+                self.failures.clear();
+                self.looked = Some(at);
+            }
+            Progress::Failed { error, version, at } => {
+                self.renewal = None;
+                self.fail(version, error, at);
+            }
+        }
+    }
+
+    /// Gives up a renewal that ended without a result, because `fetch` panicked, or that the environment froze.
+    fn end_if(&mut self, ended: bool, abandoned: bool, version: u64) {
+        if ended || abandoned {
+            self.renewal = None;
+        }
+        if ended {
+            self.fail(version, TokenError::Late, Instant::now());
+        }
+    }
+
+    fn fail(&mut self, version: u64, error: TokenError<E>, since: Instant) {
+        // One after a quiet time is the first of a row again.
+        let in_a_row = |last: &&Failure<E>| since.duration_since(last.since) < 4 * FAILURE_CACHED_MOST;
+        let before = self.failures.get(&version).filter(in_a_row);
+        let lasts = before.map_or(FAILURE_CACHED, |last| (last.lasts * 2).min(FAILURE_CACHED_MOST));
+        self.failures.insert(version, Failure { error, since, lasts });
+    }
+
+    fn keep(&mut self, token: Token) {
+        if self.token.as_ref().is_none_or(|known| known.access.generation <= token.access.generation) {
+            self.token = Some(token);
+        }
+    }
 }

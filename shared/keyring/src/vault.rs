@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use aws_types::SdkConfig;
 use hoopoe_message::Timestamp;
@@ -12,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::audit::Audit;
 use crate::envelope::{self, Sealed};
 use crate::lifecycle::{Change, History, Move, State, Version};
-use crate::{KeyName, KeyringError, Quota, number, read_number, text};
+use crate::{KeyName, KeyringError, Quota, is_overtaken, number, read_number, text};
 
 /// What stands in place of a version's number for a key's quota.
 pub(crate) const QUOTA: u64 = 0;
@@ -225,7 +224,7 @@ impl Vault {
         let items = items().map_err(|error| KeyringError::Call { operation: DOING, cause: error.to_string() })?;
         let written = self.dynamodb.transact_write_items().set_transact_items(Some(items)).send().await;
         written.map(|_| ()).map_err(|error| match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(_)) => KeyringError::Conflict(key.clone()),
+            Some(canceled) if is_overtaken(canceled) => KeyringError::Conflict(key.clone()),
             _ => KeyringError::call(DOING, &error),
         })
     }

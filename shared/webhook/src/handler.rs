@@ -50,7 +50,7 @@ struct Plain;
 impl<W: Webhook> Extension<W> for Plain {}
 
 /// The platform's published keys cannot be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the keys that the platform publishes cannot be had: {0}")]
 pub struct UnpublishedError(pub String);
 

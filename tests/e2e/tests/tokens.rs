@@ -6,32 +6,39 @@ use std::time::{Duration, Instant};
 
 use e2e::Stack;
 use e2e::wait::eventually;
-use hoopoe_keyring::Tokens;
-use hoopoe_message::{BotId, Channel};
+use hoopoe_keyring::{AccessToken, Tokens};
+use hoopoe_message::{BotId, Channel, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 
 /// As many functions, each with a memory of its own.
 const FUNCTIONS: usize = 50;
 
-fn functions(stack: &Stack) -> Vec<Arc<Tokens>> {
+fn functions(stack: &Stack) -> Vec<Arc<Tokens<&'static str>>> {
     let table = stack.output("TokensTableName");
     let key = stack.output("KeyAlias");
     (0..FUNCTIONS).map(|_| Arc::new(Tokens::new(&stack.config, table.to_owned(), key.to_owned()))).collect()
 }
 
 /// Asks all at once and returns the tokens they got.
-async fn all_get(functions: &[Arc<Tokens>], bot: &BotId, fetches: &Arc<AtomicU32>, lifetime: Duration) -> Vec<String> {
+async fn all_ask(
+    functions: &[Arc<Tokens<&'static str>>],
+    bot: &BotId,
+    fetches: &Arc<AtomicU32>,
+    lifetime: Duration,
+) -> Vec<AccessToken> {
     let asked = functions.iter().map(|tokens| {
         let (tokens, bot, fetches) = (Arc::clone(tokens), bot.clone(), Arc::clone(fetches));
         tokio::spawn(async move {
-            let fetch = async {
-                let count = fetches.fetch_add(1, Ordering::SeqCst) + 1;
-                // The platform takes its time, and the others come meanwhile.
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                Ok::<_, std::convert::Infallible>((SecretString::from(format!("token-{count}")), lifetime))
+            let fetch = || {
+                let fetches = Arc::clone(&fetches);
+                async move {
+                    let count = fetches.fetch_add(1, Ordering::SeqCst) + 1;
+                    // The platform takes its time, and the others come meanwhile.
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    Ok((SecretString::from(format!("token-{count}")), lifetime))
+                }
             };
-            let token = tokens.get(Channel::Wecom, &bot, fetch).await.expect("a token");
-            token.expose_secret().to_owned()
+            tokens.get(Channel::Wecom, &bot, 1, deadline(), fetch).await.expect("a token")
         })
     });
     let mut tokens = Vec::new();
@@ -41,6 +48,22 @@ async fn all_get(functions: &[Arc<Tokens>], bot: &BotId, fetches: &Arc<AtomicU32
     tokens
 }
 
+/// As [`all_ask`], the secrets alone.
+async fn all_get(
+    functions: &[Arc<Tokens<&'static str>>],
+    bot: &BotId,
+    fetches: &Arc<AtomicU32>,
+    lifetime: Duration,
+) -> Vec<String> {
+    let tokens = all_ask(functions, bot, fetches, lifetime).await;
+    tokens.iter().map(|token| token.secret.expose_secret().to_owned()).collect()
+}
+
+/// Nobody waits so long here.
+fn deadline() -> Timestamp {
+    Timestamp::now().plus(Duration::from_secs(300))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stampede_makes_one_call_and_a_rejected_token_one_more() {
     let stack = Stack::open().await;
@@ -48,19 +71,20 @@ async fn a_stampede_makes_one_call_and_a_rejected_token_one_more() {
     let (functions, fetches) = (functions(&stack), Arc::new(AtomicU32::new(0)));
     let hours = Duration::from_secs(7200);
 
-    let tokens = all_get(&functions, &bot, &fetches, hours).await;
-    assert!(tokens.iter().all(|token| token == "token-1"), "{tokens:?}");
+    let tokens = all_ask(&functions, &bot, &fetches, hours).await;
+    assert!(tokens.iter().all(|token| token.secret.expose_secret() == "token-1"), "not one token for all");
+    let refused = tokens[0].generation;
     assert_eq!(fetches.load(Ordering::SeqCst), 1);
 
     // The platform says it is no good: whoever hears of it says so, and it is fetched once more.
     for tokens in &functions[..5] {
-        tokens.reject(Channel::Wecom, &bot).await.expect("the table answers");
+        tokens.reject(Channel::Wecom, &bot, refused);
     }
     let tokens = all_get(&functions[..5], &bot, &fetches, hours).await;
     assert!(tokens.iter().all(|token| token == "token-2"), "{tokens:?}");
     assert_eq!(fetches.load(Ordering::SeqCst), 2);
     // A function that hears late that the first one is no good does not end the second one.
-    functions[9].reject(Channel::Wecom, &bot).await.expect("the table answers");
+    functions[9].reject(Channel::Wecom, &bot, refused);
     assert_eq!(all_get(&functions[9..10], &bot, &fetches, hours).await, ["token-2"]);
     assert_eq!(fetches.load(Ordering::SeqCst), 2);
 }
@@ -99,7 +123,7 @@ async fn a_function_that_cannot_fetch_leaves_the_way_free() {
     let stack = Stack::open().await;
     let bot: BotId = Stack::new_bot().parse().expect("a name");
     let functions = functions(&stack);
-    let refused = functions[0].get(Channel::Wecom, &bot, async { Err("the platform is down") }).await;
+    let refused = functions[0].get(Channel::Wecom, &bot, 1, deadline(), || async { Err("the platform is down") }).await;
     assert!(refused.is_err());
     let fetches = Arc::new(AtomicU32::new(0));
     assert_eq!(all_get(&functions[1..2], &bot, &fetches, Duration::from_secs(7200)).await, ["token-1"]);

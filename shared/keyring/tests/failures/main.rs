@@ -1,17 +1,21 @@
 //! What a function sees of its secrets while KMS or DynamoDB fails, and what it asks them for meanwhile.
 
 mod fake;
+mod renewals;
+mod tokens;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fake::{Aws, DEADLINE, Fault, KEYS, Service, TOKENS, USAGE, until};
+use fake::{Aws, DEADLINE, Fault, KEYS, Service, USAGE, until};
 use futures_util::future::join_all;
+use hoopoe_aws::SdkConfig;
 use hoopoe_keyring::keyring::LOOK_AGAIN;
-use hoopoe_keyring::{Actor, Audit, KeyName, Keyring, KeyringError, Place, Purpose, TokenError, Tokens, Uses, Vault};
+use hoopoe_keyring::{Actor, Audit, KeyName, Keyring, KeyringError, Operator, Place, Purpose, Uses, Vault};
 use hoopoe_message::{BotId, Channel};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 const KEY: &str = "telegram/main/send";
 const PLANTED: &str = "planted-secret";
@@ -261,13 +265,88 @@ async fn a_secret_of_another_shape_is_not_quoted() {
     assert!(!format!("{error} {error:?}").contains(PLANTED), "{error:?}");
 }
 
+fn vault(aws: &Aws) -> Vault {
+    let config = aws.config();
+    Vault::new(&config, KEYS.into(), "alias/hoopoe".into(), audit(&config))
+}
+
+fn audit(config: &SdkConfig) -> Audit {
+    Audit::new(config, "audit".into(), Actor { who: "test".into(), origin: "test".into() }, LONG)
+}
+
+#[tokio::test]
+async fn only_a_condition_that_does_not_hold_is_told_as_somebody_elses_change() {
+    let aws = Aws::start().await;
+    let (vault, config) = (vault(&aws), aws.config());
+    let operator = Operator::new(&config, KEYS.into(), audit(&config));
+    let name = KeyName { channel: Channel::Telegram, bot: bot(), purpose: Purpose::Send };
+    for reasons in [["ThrottlingError", "None"], ["None", "TransactionConflict"], ["ValidationError", "None"]] {
+        aws.cancels(&reasons);
+        let error = vault.add(&name, b"{}").await.expect_err("nothing is stored");
+        assert!(matches!(error, KeyringError::Call { .. }), "{reasons:?}: {error}");
+        assert!(error.to_string().contains(reasons.join(", ").as_str()), "{reasons:?}: {error}");
+        let error = operator.create(false).await.expect_err("nothing is stored");
+        assert!(matches!(error, KeyringError::Call { .. }), "{reasons:?}: {error}");
+    }
+    aws.cancels(&["ConditionalCheckFailed", "None"]);
+    let error = vault.add(&name, b"{}").await.expect_err("nothing is stored");
+    assert!(matches!(error, KeyringError::Conflict(_)), "{error}");
+    assert!(operator.create(false).await.expect("an answer").is_none(), "there is one already");
+}
+
+#[tokio::test]
+async fn of_more_bots_than_are_kept_those_used_last_are_in_memory() {
+    const KEPT: usize = 64;
+    let aws = Aws::start().await;
+    let keyring = keyring(&aws, DEADLINE);
+    let name = |number: usize| format!("bot-{number}").parse::<BotId>().expect("a name");
+    let get = async |number| {
+        let before = aws.requests(Service::DynamoDb);
+        keyring.get(&name(number)).await.expect("a secret");
+        aws.requests(Service::DynamoDb) > before
+    };
+    for number in 0..KEPT + 10 {
+        aws.put(&format!("telegram/bot-{number}/send"), 1, "current", &secret(1));
+        assert!(get(number).await, "bot {number} is asked for");
+        assert!(!get(0).await, "bot 0 is used all the time");
+    }
+    for number in 11..KEPT + 10 {
+        assert!(!get(number).await, "bot {number} is in memory");
+    }
+    for number in 1..11 {
+        assert!(get(number).await, "bot {number} had to go");
+    }
+    // Names that do not exist drive nobody out, nor do those that cannot be read.
+    for number in 200..300 {
+        keyring.get(&name(number)).await.expect_err("no secret");
+    }
+    aws.breaks(Service::DynamoDb, Fault::Denied);
+    for number in 300..400 {
+        keyring.get(&name(number)).await.expect_err("no secret");
+    }
+    assert!(!get(10).await && !get(KEPT + 9).await);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_long_in_coming_keeps_no_other_bot_waiting() {
+    let aws = Aws::start_for(Fault::Hanging).await;
+    let keyring = keyring(&aws, DEADLINE);
+    aws.put(KEY, 1, "current", &secret(1));
+    until("the secret", async || keyring.get(&bot()).await.ok()).await;
+    aws.breaks(Service::DynamoDb, Fault::Hanging);
+    let other = "other".parse().expect("a name");
+    let mut long = std::pin::pin!(keyring.get(&other));
+    assert!(futures_util::poll!(&mut long).is_pending());
+    let bot = bot();
+    let known = std::pin::pin!(keyring.get(&bot));
+    assert!(futures_util::poll!(known).is_ready(), "it is in memory");
+    long.await.expect_err("no secret");
+}
+
 #[tokio::test]
 async fn a_large_secret_is_sealed_in_an_envelope_that_opens_at_its_place_only() {
     let aws = Aws::start().await;
-    let config = aws.config();
-    let actor = Actor { who: "test".into(), origin: "test".into() };
-    let vault =
-        Vault::new(&config, KEYS.into(), "alias/hoopoe".into(), Audit::new(&config, "audit".into(), actor, LONG));
+    let vault = vault(&aws);
     let name =
         |bot: &str| KeyName { channel: Channel::Telegram, bot: bot.parse().expect("a name"), purpose: Purpose::Send };
     let (large, other) = (PLANTED.repeat(1500), "other".repeat(4000));
@@ -296,88 +375,15 @@ async fn a_large_secret_is_sealed_in_an_envelope_that_opens_at_its_place_only() 
     assert_eq!(error.to_string(), "decrypting a key failed: the answer is not what KMS documents");
 }
 
-fn tokens(aws: &Aws) -> Tokens {
-    Tokens::new(&aws.config(), TOKENS.into(), "alias/hoopoe".into())
-}
-
-/// Gets a token from a platform that gives `planted-secret-<number>` for so long.
-async fn get(tokens: &Tokens, number: u64, lifetime: Duration) -> Result<String, TokenError<&'static str>> {
-    let fetch = async { Ok((SecretString::from(format!("{PLANTED}-{number}")), lifetime)) };
-    tokens.get(Channel::Wecom, &bot(), fetch).await.map(|token| token.expose_secret().to_owned())
-}
-
-#[tokio::test]
-async fn a_token_that_cannot_be_had_is_told_clearly_costs_one_round_for_a_batch_and_comes_once_it_can() {
-    for (service, operation) in
-        [(Service::Kms, "decrypting an access token"), (Service::DynamoDb, "reading an access token")]
-    {
-        for fault in FAULTS {
-            let aws = Aws::start_for(fault).await;
-            let token = until("the first token", async || get(&tokens(&aws), 1, LONG).await.ok()).await;
-            assert_eq!(token, "planted-secret-1");
-            // Another function, with nothing in memory.
-            let tokens = tokens(&aws);
-            let before = aws.requests(service);
-            aws.breaks(service, fault);
-            let began = Instant::now();
-            for got in join_all((0..10).map(|_| get(&tokens, 2, LONG))).await {
-                is_clear(&got.expect_err("no token"), operation, service, fault);
-            }
-            let asked = aws.requests(service) - before;
-            assert!(asked <= most_requests(fault, began), "{service:?} {fault:?}: {asked} requests");
-            aws.recovers();
-            let token = until("the token", async || get(&tokens, 2, LONG).await.ok()).await;
-            assert_eq!(token, "planted-secret-1", "nothing was fetched anew");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_token_in_memory_serves_until_its_end_and_not_after() {
-    // It is renewed after 5/6 of its life, and used for the rest of it where that fails (less 30 seconds or 1/6).
-    let lifetime = Duration::from_millis(1800);
-    let aws = Aws::start().await;
-    let tokens = tokens(&aws);
-    let began = Instant::now();
-    assert_eq!(get(&tokens, 1, lifetime).await.expect("a token"), "planted-secret-1");
-    let fetched = Instant::now();
-    aws.breaks(Service::DynamoDb, Fault::Denied);
-    let error = until("its end", async || {
-        let asked = Instant::now();
-        let error = get(&tokens, 2, LONG).await.err();
-        assert!(error.is_some() || asked - fetched < lifetime, "used after {:?}", asked - fetched);
-        error
-    })
-    .await;
-    assert!(began.elapsed() >= lifetime * 4 / 5, "after {:?}", began.elapsed());
-    is_clear(&error, "reading an access token", Service::DynamoDb, Fault::Denied);
-    aws.recovers();
-    let token = until("a token", async || get(&tokens, 2, LONG).await.ok()).await;
-    assert_eq!(token, "planted-secret-2");
-}
-
 #[tokio::test]
 async fn what_is_in_memory_is_not_shown() {
     let aws = Aws::start().await;
-    let (keyring, tokens) = (keyring(&aws, LONG), tokens(&aws));
+    let (keyring, tokens) = (keyring(&aws, LONG), tokens::tokens(&aws));
     aws.put(KEY, 1, "current", &secret(1));
     let live = keyring.get(&bot()).await.expect("a secret");
-    get(&tokens, 1, LONG).await.expect("a token");
+    tokens::get(&tokens, 1, LONG).await.expect("a token");
     assert_eq!(live.current().keys.token.expose_secret(), "planted-secret-1");
     for shown in [format!("{live:?}"), format!("{keyring:?}"), format!("{tokens:?}")] {
         assert!(!shown.contains(PLANTED), "{shown}");
-    }
-}
-
-#[tokio::test]
-async fn a_token_that_cannot_be_shared_is_used_all_the_same() {
-    for (service, fault) in [(Service::Kms, Fault::Denied), (Service::Kms, Fault::Garbage)] {
-        let aws = Aws::start().await;
-        let tokens = tokens(&aws);
-        aws.breaks(service, fault);
-        assert_eq!(get(&tokens, 1, LONG).await.expect("a token"), "planted-secret-1");
-        let before = aws.requests(Service::DynamoDb);
-        assert_eq!(get(&tokens, 2, LONG).await.expect("a token"), "planted-secret-1");
-        assert_eq!(aws.requests(Service::DynamoDb), before, "it is in memory");
     }
 }

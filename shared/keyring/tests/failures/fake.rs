@@ -1,23 +1,35 @@
-//! KMS and DynamoDB as far as the keyring uses them, behind an HTTP endpoint that can be told to fail.
+//! KMS and DynamoDB as far as the keyring uses them, which can be told to fail: behind an HTTP endpoint, or without any
+//! network, for tests in which tokio's time is paused.
 
-use std::collections::HashMap;
+mod state;
+
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use wiremock::{Match, Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use state::{Item, Refused, State, object, text};
 
 pub(crate) const KEYS: &str = "keys";
 pub(crate) const TOKENS: &str = "tokens";
@@ -42,19 +54,6 @@ pub(crate) enum Fault {
 pub(crate) enum Service {
     Kms,
     DynamoDb,
-}
-
-type Item = Map<String, Value>;
-
-#[derive(Default)]
-struct State {
-    faults: HashMap<Service, Fault>,
-    /// By ciphertext: the context and the plaintext.
-    sealed: HashMap<String, (Value, Vec<u8>)>,
-    /// The Keys table, by key and version.
-    keys: HashMap<(String, u64), Item>,
-    /// The Tokens table, by bot.
-    tokens: HashMap<String, Item>,
 }
 
 /// The endpoint.
@@ -90,6 +89,41 @@ impl Aws {
     /// As a function's configuration (`hoopoe_aws::client`), with other times.
     pub(crate) fn config(&self) -> SdkConfig {
         config(self.server.uri(), self.attempt)
+    }
+
+    /// The same services without a network. The time is tokio's, which a test may pause.
+    pub(crate) fn config_without_network(&self) -> SdkConfig {
+        let connector = SharedHttpConnector::new(Direct(Answers {
+            state: Arc::clone(&self.state),
+            counts: Arc::clone(&self.counts),
+        }));
+        let client = http_client_fn(move |_, _| connector.clone());
+        with_client(client, self.attempt).endpoint_url("http://aws").time_source(TokioTime::default()).build()
+    }
+
+    /// From now on DynamoDB does not answer so many updates that it does.
+    pub(crate) fn loses_answers(&self, count: usize) {
+        self.state().lost = count;
+    }
+
+    /// From now on transactions are canceled for these reasons.
+    pub(crate) fn cancels(&self, reasons: &[&'static str]) {
+        self.state().canceled = reasons.to_vec();
+    }
+
+    /// A bot's item in the Tokens table.
+    pub(crate) fn token_item(&self, bot: &str) -> Option<Item> {
+        self.state().tokens.get(bot).cloned()
+    }
+
+    /// A fetch takes so long that another function may try.
+    pub(crate) fn ends_lock(&self, bot: &str) {
+        let mut state = self.state();
+        state.tokens.get_mut(bot).expect("an item").insert("locked_until".into(), json!({"N": "0"}));
+    }
+
+    pub(crate) fn deletes_token(&self, bot: &str) {
+        self.state().tokens.remove(bot);
     }
 
     pub(crate) fn breaks(&self, service: Service, fault: Fault) {
@@ -158,11 +192,15 @@ impl Aws {
 }
 
 pub(crate) fn config(endpoint: String, attempt: Duration) -> SdkConfig {
+    with_client(hoopoe_aws::client::http_client(Some(&endpoint)), attempt).endpoint_url(endpoint).build()
+}
+
+fn with_client(client: SharedHttpClient, attempt: Duration) -> aws_types::sdk_config::Builder {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test")))
-        .http_client(hoopoe_aws::client::http_client(Some(&endpoint)))
+        .http_client(client)
         .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(5)))
         .timeout_config(
             TimeoutConfig::builder()
@@ -172,109 +210,30 @@ pub(crate) fn config(endpoint: String, attempt: Duration) -> SdkConfig {
                 .build(),
         )
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .endpoint_url(endpoint)
-        .build()
 }
 
-impl State {
-    fn seal(&mut self, context: Value, plaintext: Vec<u8>) -> String {
-        let ciphertext = STANDARD.encode(format!("ciphertext {}", self.sealed.len()));
-        self.sealed.insert(ciphertext.clone(), (context, plaintext));
-        ciphertext
-    }
+/// The time of tokio, as a time of day.
+#[derive(Debug)]
+struct TokioTime(tokio::time::Instant);
 
-    fn kms(&mut self, operation: &str, asked: &Value) -> Result<Value, Refused> {
-        let context = asked["EncryptionContext"].clone();
-        let key = "arn:aws:kms:us-east-1:1:key/1";
-        match operation {
-            "Encrypt" => {
-                let plaintext = STANDARD.decode(text(&asked["Plaintext"])).expect("base64");
-                if plaintext.len() > 4096 {
-                    return Err(Refused("ValidationException", "'plaintext' must have length less than 4096"));
-                }
-                Ok(json!({"KeyId": key, "CiphertextBlob": self.seal(context, plaintext)}))
-            }
-            "GenerateDataKey" => {
-                assert_eq!(asked["KeySpec"], "AES_256");
-                let data_key: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(32).collect();
-                let encoded = STANDARD.encode(&data_key);
-                Ok(json!({"KeyId": key, "CiphertextBlob": self.seal(context, data_key), "Plaintext": encoded}))
-            }
-            "Decrypt" => match self.sealed.get(text(&asked["CiphertextBlob"])) {
-                Some((sealed_for, plaintext)) if *sealed_for == context => {
-                    Ok(json!({"KeyId": key, "Plaintext": STANDARD.encode(plaintext)}))
-                }
-                // KMS tells no more either.
-                _ => Err(Refused("InvalidCiphertextException", "")),
-            },
-            other => panic!("the keyring does not use {other}"),
-        }
-    }
-
-    fn dynamodb(&mut self, operation: &str, asked: &Value) -> Result<Value, Refused> {
-        match (operation, text(&asked["TableName"])) {
-            ("Query", KEYS) => {
-                let key = text(&asked["ExpressionAttributeValues"][":key"]["S"]);
-                let items: Vec<_> =
-                    self.keys.iter().filter(|((of, _), _)| of == key).map(|(_, item)| item.clone()).collect();
-                Ok(json!({"Items": items, "Count": items.len(), "ScannedCount": items.len()}))
-            }
-            ("TransactWriteItems", _) => {
-                for write in asked["TransactItems"].as_array().expect("writes") {
-                    let put = &write["Put"];
-                    if put["TableName"] == KEYS {
-                        let item = put["Item"].as_object().expect("an item").clone();
-                        let version = text(&item["version"]["N"]).parse().expect("a number");
-                        self.keys.insert((text(&item["key"]["S"]).to_owned(), version), item);
-                    }
-                }
-                Ok(json!({}))
-            }
-            ("UpdateItem", TOKENS) => self.update_token(asked),
-            ("UpdateItem", USAGE) => Ok(json!({})),
-            (other, table) => panic!("the keyring does not use {other} on {table}"),
-        }
-    }
-
-    /// The four updates of an access token's item, told apart by what they set.
-    fn update_token(&mut self, asked: &Value) -> Result<Value, Refused> {
-        let update = text(&asked["UpdateExpression"]);
-        let item = self.tokens.entry(text(&asked["Key"]["bot"]["S"]).to_owned()).or_default();
-        let given = |name: &str| asked["ExpressionAttributeValues"][name].clone();
-        let number = |value: &Value| value["N"].as_str().and_then(|digits| digits.parse::<u64>().ok());
-        if update.starts_with("SET #locked") {
-            let now = number(&given(":now")).expect("a time");
-            let past = |name: &str| item.get(name).and_then(number).is_none_or(|at| at <= now);
-            if !past("renew_at") || !past("locked_until") {
-                return Err(Refused("ConditionalCheckFailedException", ""));
-            }
-            let old = item.clone();
-            item.insert("locked_until".into(), given(":until"));
-            return Ok(json!({ "Attributes": old }));
-        }
-        if update.starts_with("SET #ciphertext") {
-            for (name, value) in [
-                ("ciphertext", ":ciphertext"),
-                ("generation", ":generation"),
-                ("renew_at", ":renew"),
-                ("usable_until", ":usable"),
-            ] {
-                item.insert(name.into(), given(value));
-            }
-        }
-        item.remove("locked_until");
-        Ok(json!({}))
+impl Default for TokioTime {
+    fn default() -> Self {
+        Self(tokio::time::Instant::now())
     }
 }
 
-struct Refused(&'static str, &'static str);
+impl TimeSource for TokioTime {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_790_000_000) + self.0.elapsed()
+    }
+}
 
 /// Whether the service breaks its connections.
 struct Broken(Arc<Mutex<State>>, Arc<[AtomicUsize; 2]>);
 
 impl Match for Broken {
     fn matches(&self, request: &Request) -> bool {
-        let service = target(request).0;
+        let service = split(target(request)).0;
         let broken = self.0.lock().expect("no test panics with it").faults.get(&service) == Some(&Fault::Unreachable);
         if broken {
             self.1[service as usize].fetch_add(1, Ordering::SeqCst);
@@ -288,11 +247,18 @@ struct Answers {
     counts: Arc<[AtomicUsize; 2]>,
 }
 
-impl Respond for Answers {
-    fn respond(&self, request: &Request) -> ResponseTemplate {
-        let (service, operation) = target(request);
+/// What becomes of a request.
+enum Reaction {
+    Answer(u16, String),
+    Hangs,
+    Breaks,
+}
+
+impl Answers {
+    fn react(&self, target: &str, body: &[u8]) -> Reaction {
+        let (service, operation) = split(target);
         self.counts[service as usize].fetch_add(1, Ordering::SeqCst);
-        let asked: Value = serde_json::from_slice(&request.body).expect("a request of the SDK is JSON");
+        let asked: Value = serde_json::from_slice(body).expect("a request of the SDK is JSON");
         let mut state = self.state.lock().expect("no test panics with it");
         let fault = state.faults.get(&service).copied();
         let done = match fault {
@@ -309,40 +275,81 @@ impl Respond for Answers {
             Some(Fault::Disabled) => Err(Refused("ResourceNotFoundException", "Requested resource not found")),
             Some(Fault::Garbage) => {
                 let garbage = "{\"Plaintext\": planted-in-garbage, \"Items\": [planted-in-garbage";
-                return ResponseTemplate::new(200).set_body_string(garbage);
+                return Reaction::Answer(200, garbage.to_owned());
             }
-            Some(Fault::Hanging) => return ResponseTemplate::new(200).set_delay(Duration::from_secs(60)),
-            Some(Fault::Unreachable) => unreachable!("its connection is broken before"),
+            Some(Fault::Hanging) => return Reaction::Hangs,
+            Some(Fault::Unreachable) => return Reaction::Breaks,
         };
+        if service == Service::DynamoDb && state.lost > 0 {
+            state.lost -= 1;
+            return Reaction::Breaks;
+        }
         match done {
-            Ok(answer) => ResponseTemplate::new(200).set_body_json(answer),
+            Ok(answer) => Reaction::Answer(200, answer.to_string()),
             Err(Refused(code, message)) => {
                 let mut body = json!({"__type": format!("com.amazonaws#{code}"), "message": message});
                 if code == "ConditionalCheckFailedException" {
                     body["Item"] = json!(state.tokens.get(text(&asked["Key"]["bot"]["S"])));
                 }
-                ResponseTemplate::new(400).set_body_json(body)
+                if code == "TransactionCanceledException" {
+                    body["message"] = json!(format!(
+                        "Transaction cancelled, please refer cancellation reasons for \
+                                                     specific reasons [{}]",
+                        state.canceled.join(", ")
+                    ));
+                    body["CancellationReasons"] = state.canceled.iter().map(|code| json!({ "Code": code })).collect();
+                }
+                Reaction::Answer(400, body.to_string())
             }
         }
     }
 }
 
-/// The service and the operation of a request.
-fn target(request: &Request) -> (Service, &str) {
-    let target = request.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).expect("a target");
+impl Respond for Answers {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        match self.react(target(request), &request.body) {
+            Reaction::Answer(status, body) => ResponseTemplate::new(status).set_body_string(body),
+            Reaction::Hangs => ResponseTemplate::new(200).set_delay(Duration::from_secs(60)),
+            Reaction::Breaks => unreachable!("its connection is broken before"),
+        }
+    }
+}
+
+/// The services without a network.
+struct Direct(Answers);
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Direct")
+    }
+}
+
+impl HttpConnector for Direct {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").expect("a target").to_owned();
+        let body = request.body().bytes().expect("a body in memory").to_vec();
+        match self.0.react(&target, &body) {
+            Reaction::Answer(status, body) => HttpConnectorFuture::ready(Ok(HttpResponse::new(
+                status.try_into().expect("a status"),
+                SdkBody::from(body),
+            ))),
+            Reaction::Hangs => HttpConnectorFuture::new(std::future::pending()),
+            Reaction::Breaks => {
+                let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+                HttpConnectorFuture::ready(Err(ConnectorError::io(broken.into())))
+            }
+        }
+    }
+}
+
+fn target(request: &Request) -> &str {
+    request.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).expect("a target")
+}
+
+/// The service and the operation of a target.
+fn split(target: &str) -> (Service, &str) {
     let (service, operation) = target.split_once('.').expect("service.operation");
     (if service == "TrentService" { Service::Kms } else { Service::DynamoDb }, operation)
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn object(value: Value) -> Item {
-    match value {
-        Value::Object(fields) => fields,
-        other => panic!("{other} is no object"),
-    }
 }
 
 /// After this, what is waited for is taken to come never.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use hoopoe_aws::{Clock, Environment, EnvironmentError, SdkConfig};
 use hoopoe_message::{Conversation, InboundMessage, Reply, Timestamp, wire};
 use hoopoe_queue::consumer::{Buried, PutOff};
@@ -12,6 +12,7 @@ use hoopoe_store::sessions::{Place, WriteError};
 use hoopoe_store::{Session, Sessions};
 use hoopoe_telemetry::count;
 
+use crate::pending::PendingTurn;
 use crate::responder::{Responder, Response};
 
 /// A message that came before its predecessor is waited with for so long before it goes back to the queue.
@@ -34,6 +35,8 @@ pub struct Dialogue<R> {
     responder: R,
     inbound: Consumer,
     outbound: QueueSender,
+    /// Where turns go whose answer comes later; `None` where no function writes such.
+    pending: Option<QueueSender>,
     sessions: Sessions,
     gap: Duration,
 }
@@ -46,11 +49,27 @@ struct Waiting {
     at: usize,
 }
 
-/// A message that was handled, what its session was after it, and its reply.
+/// A message that was handled, what its session was after it, and what goes on its way.
 struct Handled {
     waiting: Waiting,
     session: Session,
-    reply: Option<Reply>,
+    made: Made,
+}
+
+/// What a message leads to.
+enum Made {
+    Reply(Reply),
+    Turn(Box<PendingTurn>),
+    Nothing,
+}
+
+impl Made {
+    const fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Reply(reply) => Some(reply),
+            Self::Turn(_) | Self::Nothing => None,
+        }
+    }
 }
 
 /// What came of one conversation in a round.
@@ -78,6 +97,7 @@ impl<R: Responder> Dialogue<R> {
             responder,
             inbound: Consumer::new(config, queue, dead),
             outbound: QueueSender::new(config, environment.required("OUTBOUND_QUEUE_URL")?),
+            pending: environment.optional("PENDING_QUEUE_URL").map(|queue| QueueSender::new(config, queue)),
             sessions: Sessions::new(config, environment.required("SESSIONS_TABLE")?, lifetime),
             gap: Duration::from_millis(environment.parsed("ORDER_GAP_MILLISECONDS")?),
         })
@@ -127,7 +147,7 @@ impl<R: Responder> Dialogue<R> {
                 Err(error) => Outcome { failed: messages, reason: error.to_string(), ..Outcome::default() },
             })
             .collect();
-        self.queue_replies(&mut outcomes).await;
+        self.queue(&mut outcomes, now).await;
         let written = join_all(outcomes.iter().map(|outcome| self.write(outcome, now))).await;
         let mut early = Vec::new();
         for (mut outcome, written) in outcomes.into_iter().zip(written) {
@@ -169,9 +189,9 @@ impl<R: Responder> Dialogue<R> {
                 Place::Next => {
                     let mut after = session.clone();
                     match self.respond(&waiting, &mut after, read, now) {
-                        Ok(reply) => {
+                        Ok(made) => {
                             session = after.clone();
-                            outcome.handled.push(Handled { waiting, session: after, reply });
+                            outcome.handled.push(Handled { waiting, session: after, made });
                         }
                         Err(reason) => {
                             outcome.reason = reason;
@@ -191,14 +211,14 @@ impl<R: Responder> Dialogue<R> {
         session: &mut Session,
         read: &R::Read,
         now: Timestamp,
-    ) -> Result<Option<Reply>, String> {
+    ) -> Result<Made, String> {
         let message = &waiting.message;
         let answered =
             catch_unwind(AssertUnwindSafe(|| self.responder.respond(read, waiting.at, message, session, now)));
         match answered {
             Ok(Ok(Response::Say { text, suggestions, decision })) => {
                 let order = session.answer(message, now);
-                Ok(Some(Reply {
+                Ok(Made::Reply(Reply {
                     id: message.id.clone(),
                     conversation: message.conversation.clone(),
                     address: message.address.clone(),
@@ -213,9 +233,14 @@ impl<R: Responder> Dialogue<R> {
                     decision,
                 }))
             }
+            Ok(Ok(Response::Later { deadline, instead })) => {
+                let order = session.answer(message, now);
+                session.expect_reply(deadline);
+                Ok(Made::Turn(Box::new(PendingTurn::new(message.clone(), order, deadline, instead))))
+            }
             Ok(Ok(Response::Nothing)) => {
                 session.pass(message);
-                Ok(None)
+                Ok(Made::Nothing)
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("answering it panicked".into()),
@@ -223,19 +248,36 @@ impl<R: Responder> Dialogue<R> {
     }
 
     /// Queues the replies of all conversations together. What comes after one that is not queued was not handled.
-    async fn queue_replies(&self, outcomes: &mut [Outcome]) {
-        let replies = outcomes.iter().flat_map(|outcome| &outcome.handled).filter_map(|handled| handled.reply.as_ref());
+    async fn queue(&self, outcomes: &mut [Outcome], now: Timestamp) {
+        let replies = outcomes.iter().flat_map(|outcome| &outcome.handled).filter_map(|handled| handled.made.reply());
         let queued = self.outbound.send_all(replies.map(|reply| (&reply.conversation, reply))).await;
         let mut queued = queued.into_iter();
         for outcome in outcomes {
-            let replies = outcome.handled.iter().enumerate().filter(|(_, handled)| handled.reply.is_some());
-            let results: Vec<_> = replies.map(|(at, _)| at).zip(queued.by_ref()).collect();
-            if let Some((at, Err(error))) = results.into_iter().find(|(_, queued)| queued.is_err()) {
-                outcome.reason = error.to_string();
+            let mut failed = None;
+            for (at, handled) in outcome.handled.iter().enumerate() {
+                let queued = match &handled.made {
+                    Made::Reply(_) => queued.next().unwrap_or(Ok(())).map_err(|error| error.to_string()),
+                    Made::Turn(turn) if failed.is_none() => self.queue_turn(turn, now).await,
+                    Made::Turn(_) | Made::Nothing => Ok(()),
+                };
+                failed = failed.or(queued.err().map(|reason| (at, reason)));
+            }
+            if let Some((at, reason)) = failed {
+                outcome.reason = reason;
                 let unqueued = outcome.handled.split_off(at).into_iter().map(|handled| handled.waiting);
                 outcome.failed.splice(0..0, unqueued);
             }
         }
+    }
+
+    /// Queues a turn for its author, and a copy that comes at its deadline.
+    async fn queue_turn(&self, turn: &PendingTurn, now: Timestamp) -> Result<(), String> {
+        let pending = self.pending.as_ref().ok_or("there is no queue for turns that are answered later")?;
+        let conversation = &turn.message.conversation;
+        let queued =
+            join(pending.send(conversation, turn), pending.send_later(conversation, turn, turn.deadline.since(now)));
+        let (now, later) = queued.await;
+        now.and(later).map_err(|error| error.to_string())
     }
 
     async fn write(&self, outcome: &Outcome, now: Timestamp) -> Result<(), WriteError> {

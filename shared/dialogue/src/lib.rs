@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`dialogue`] | [`Dialogue`]: a batch of messages: order, sessions, queueing the replies |
 //! | [`responder`] | [`Responder`]: what a message is answered with |
+//! | [`pending`] | [`Pending`]: answers that another function writes, and that come later |
 //! | [`written`] | [`Written`]: the answers that somebody wrote: commands, the pack's intents, the model that finds them |
 //!
 //! The reply is queued before the session is written. So what a session calls handled has its reply in the queue, and a
@@ -13,9 +14,11 @@
 //! It runs over the AWS clients of an `SdkConfig`; a test gives it that, and a clock with it.
 
 pub mod dialogue;
+pub mod pending;
 pub mod responder;
 pub mod written;
 
 pub use dialogue::Dialogue;
+pub use pending::{Author, Pending, PendingTurn};
 pub use responder::{Responder, Response};
 pub use written::Written;

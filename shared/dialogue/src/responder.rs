@@ -41,6 +41,13 @@ pub enum Response {
         /// How the bot came to it; `None` for commands and events.
         decision: Option<Decision>,
     },
+    /// Something that another function writes, and that comes later.
+    Later {
+        /// Until when it is of use.
+        deadline: Timestamp,
+        /// What is said where it has not come by then.
+        instead: String,
+    },
     /// Nothing: it was said before, or nobody is there to hear it.
     Nothing,
 }

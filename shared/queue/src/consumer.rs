@@ -15,7 +15,7 @@ const MAX_RECEIVES: u32 = 10;
 const MAX_HIDDEN: i32 = 11 * 3600;
 
 /// The longest that SQS delays a new message: 15 minutes.
-const MAX_DELAY: i32 = 900;
+pub(crate) const MAX_DELAY: i32 = 900;
 
 /// The queue a function drains, with its dead-letter queue.
 #[derive(Clone, Debug)]
@@ -114,6 +114,6 @@ impl Consumer {
     }
 }
 
-fn seconds(pause: Duration) -> i32 {
+pub(crate) fn seconds(pause: Duration) -> i32 {
     i32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(i32::MAX).max(1)
 }

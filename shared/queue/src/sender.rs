@@ -1,5 +1,7 @@
 //! Putting messages into a queue.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use aws_types::SdkConfig;
@@ -7,6 +9,7 @@ use hoopoe_message::{Conversation, wire};
 use serde::Serialize;
 
 use crate::QueueError;
+use crate::consumer::{MAX_DELAY, seconds};
 
 /// SQS's limits for one `SendMessageBatch`.
 const MAX_ENTRIES: usize = 10;
@@ -43,6 +46,29 @@ impl QueueSender {
             .send()
             .await
             .map_err(|error| QueueError::call("queueing a message", &error))?;
+        Ok(())
+    }
+
+    /// Sends one message that nobody can take out before `delay` is over: whole seconds, at most 15 minutes.
+    ///
+    /// # Errors
+    ///
+    /// When SQS does not take it.
+    pub async fn send_later<T: Serialize>(
+        &self,
+        conversation: &Conversation,
+        message: &T,
+        delay: Duration,
+    ) -> Result<(), QueueError> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(wire::encode(message))
+            .message_group_id(group(conversation))
+            .delay_seconds(seconds(delay).min(MAX_DELAY))
+            .send()
+            .await
+            .map_err(|error| QueueError::call("queueing a message for later", &error))?;
         Ok(())
     }
 

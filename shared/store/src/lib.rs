@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`claims`] | Claims | webhook functions | which events were seen, and each conversation's next number |
 //! | [`sessions`] | Sessions | inference | the last turns of a conversation, until it goes quiet |
+//! | [`turns`] | Sessions | inference, whoever answers later | the answers that come later |
 //! | [`sends`] | Sends | deliver | which replies went out, and in what order |
 //! | [`transcripts`] | Transcripts | webchat, deliver, wechat | what the web page shows; replies that are fetched |
 //!
@@ -23,6 +24,7 @@ mod numbers;
 pub mod sends;
 pub mod sessions;
 pub mod transcripts;
+pub mod turns;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
@@ -30,6 +32,7 @@ pub use claims::{Claim, Claims};
 pub use sends::{Begin, Departure, Revival, Sends};
 pub use sessions::{Session, Sessions};
 pub use transcripts::{Entry, Transcripts};
+pub use turns::Turns;
 
 /// DynamoDB did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,0 +1,168 @@
+//! Turns whose answer comes later: who writes it, and what was written.
+//!
+//! One item a turn, `<conversation>#<number>` in the Sessions table:
+//!
+//! - `answer`, JSON: what is said. It is stored before it is sent, and the first one stays: whoever comes later, the
+//!   author who took too long or the text that stands in for him, gets what stands there.
+//! - `until` and `owner`, while somebody writes: another waits until then, so that nothing is paid twice.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_types::SdkConfig;
+use hoopoe_message::{Conversation, Decision, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+use crate::item::{Item, number, read_number, read_text, text};
+
+/// How long a turn is kept: as long as its message may come again.
+pub const LIFETIME: Duration = crate::claims::LIFETIME;
+
+const WRITING: &str = "beginning a turn";
+const ANSWERING: &str = "storing an answer";
+
+/// The turns in the Sessions table.
+#[derive(Clone, Debug)]
+pub struct Turns {
+    client: Client,
+    table: String,
+}
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The words.
+    pub text: String,
+    /// Quick replies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<String>,
+    /// How the bot came to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// Whether a function may write the answer of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// It may, until the time that it named.
+    Yes,
+    /// Another function writes it, for so long at most.
+    Wait(Duration),
+    /// It is written.
+    Written(Answer),
+}
+
+impl Turns {
+    /// The Sessions table of this name.
+    #[must_use]
+    pub fn new(config: &SdkConfig, table: String) -> Self {
+        Self { client: Client::new(config), table }
+    }
+
+    /// Begins to write the answer of message `of`, until a time.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; nothing may be written then.
+    pub async fn begin(
+        &self,
+        conversation: &Conversation,
+        of: u64,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Write, StoreError> {
+        let owner = fastrand::u32(1..);
+        let begin = self
+            .update(conversation, of, now)
+            .update_expression("SET #until = :until, #owner = :owner, #expires = :expires")
+            .condition_expression("attribute_not_exists(#answer) AND (attribute_not_exists(#until) OR #until <= :now)")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_values(":until", number(until.as_millis()))
+            .expression_attribute_values(":owner", number(owner.into()))
+            .expression_attribute_values(":now", number(now.as_millis()));
+        let Err(item) = conditional(begin, WRITING).await? else { return Ok(Write::Yes) };
+        if let Some(answer) = answer(&item)? {
+            return Ok(Write::Written(answer));
+        }
+        // The answer to this call was lost, and the client made it again.
+        if read_number(&item, "owner") == Some(owner.into()) {
+            return Ok(Write::Yes);
+        }
+        let until = Timestamp::from_millis(read_number(&item, "until").unwrap_or(0));
+        Ok(Write::Wait(until.since(now)))
+    }
+
+    /// Stores the answer of message `of`, and returns the one that is said: this one, unless another was stored before.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; nothing may be said then.
+    pub async fn answer(
+        &self,
+        conversation: &Conversation,
+        of: u64,
+        written: Answer,
+        now: Timestamp,
+    ) -> Result<Answer, StoreError> {
+        let json = serde_json::to_string(&written).expect("words and numbers serialise");
+        let store = self
+            .update(conversation, of, now)
+            .update_expression("SET #answer = :answer, #expires = :expires")
+            .condition_expression("attribute_not_exists(#answer)")
+            .expression_attribute_values(":answer", text(json));
+        match conditional(store, ANSWERING).await? {
+            Ok(()) => Ok(written),
+            Err(item) => answer(&item)?.ok_or(StoreError::Shape { operation: ANSWERING, what: "answer" }),
+        }
+    }
+
+    /// Lets another function begin at once, because this one could not write the answer.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; another function begins later then.
+    pub async fn release(&self, conversation: &Conversation, of: u64, now: Timestamp) -> Result<(), StoreError> {
+        let release = self
+            .update(conversation, of, now)
+            .update_expression("SET #until = :now, #expires = :expires")
+            .condition_expression("attribute_not_exists(#answer)")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":now", number(now.as_millis()));
+        conditional(release, WRITING).await.map(drop)
+    }
+
+    fn update(&self, conversation: &Conversation, of: u64, now: Timestamp) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("conversation", text(format!("{conversation}#{of}")))
+            .expression_attribute_names("#answer", "answer")
+            .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_values(":expires", number(now.plus(LIFETIME).as_secs()))
+            .return_values(ReturnValue::None)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+}
+
+/// Whether the update was made; the item as it is where its condition did not hold.
+async fn conditional(update: UpdateItemFluentBuilder, operation: &'static str) -> Result<Result<(), Item>, StoreError> {
+    match update.send().await {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(Err(failed.item().cloned().unwrap_or_default()))
+            }
+            _ => Err(StoreError::call(operation, &error)),
+        },
+    }
+}
+
+fn answer(item: &Item) -> Result<Option<Answer>, StoreError> {
+    let Some(json) = read_text(item, "answer") else { return Ok(None) };
+    serde_json::from_str(json).map(Some).map_err(|_| StoreError::Shape { operation: ANSWERING, what: "answer" })
+}

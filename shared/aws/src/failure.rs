@@ -32,6 +32,26 @@ where
     words
 }
 
+/// Whether a call was refused for what only an operator can change: a permission, or something that is not there or not
+/// as it should be. Trying again does not help then.
+#[must_use]
+pub fn needs_operator<E, R>(error: &SdkError<E, R>) -> bool
+where
+    E: Error + ProvideErrorMetadata,
+{
+    const CODES: [&str; 8] = [
+        "AccessDeniedException",
+        "AccessDenied",
+        "ResourceNotFoundException",
+        "QueueDoesNotExist",
+        "NotFoundException",
+        "DisabledException",
+        "KMSInvalidStateException",
+        "ValidationException",
+    ];
+    error.as_service_error().and_then(ProvideErrorMetadata::code).is_some_and(|code| CODES.contains(&code))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

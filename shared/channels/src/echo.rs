@@ -38,6 +38,7 @@ impl Echo {
     pub fn cut(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Refused { reason, retry } => Outcome::Refused { reason: self.cut_text(&reason), retry },
+            Outcome::Unknown { reason } => Outcome::Unknown { reason: self.cut_text(&reason) },
             Outcome::Sent => Outcome::Sent,
         }
     }

@@ -86,15 +86,18 @@ pub struct Part {
     /// [`Retry::Fallback`]: as plain text where the platform does not take the formatted message, or through another
     /// API where the first way is closed.
     pub fallback: Option<ApiRequest>,
-    /// Whether `request` may be repeated after its outcome stayed unknown, because the platform drops a second one.
-    pub idempotent: bool,
+    /// For how long the platform drops a second `request`, so that it may be repeated after its outcome stayed unknown;
+    /// `None` where it does not.
+    pub repeatable_for: Option<Duration>,
+    /// The same of `fallback`.
+    pub fallback_repeatable_for: Option<Duration>,
 }
 
 impl Part {
     /// A part without a fallback, which must not be repeated when its outcome is unknown.
     #[must_use]
     pub const fn once(request: ApiRequest) -> Self {
-        Self { request, fallback: None, idempotent: false }
+        Self { request, fallback: None, repeatable_for: None, fallback_repeatable_for: None }
     }
 }
 
@@ -292,6 +295,12 @@ pub enum Outcome {
         /// What to do next.
         retry: Retry,
     },
+    /// The platform may have it: what answered is not the platform but a gateway before it, or the platform itself does
+    /// not know.
+    Unknown {
+        /// What answered.
+        reason: String,
+    },
 }
 
 /// What may help after a refusal.
@@ -346,8 +355,15 @@ impl Outcome {
     }
 
     fn of_status_but(status: StatusCode, platform: &str, retry: Retry) -> Self {
-        Self::refused(format!("HTTP {}, and no answer of {platform}", status.as_u16()), retry)
+        let reason = format!("HTTP {}, and no answer of {platform}", status.as_u16());
+        if is_of_gateway(status) { Self::Unknown { reason } } else { Self::refused(reason, retry) }
     }
+}
+
+/// Whether a status says that a gateway waited for the platform in vain, or lost it: 408, 502 and 504 (RFC 9110, 15.5.9,
+/// 15.6.3 and 15.6.5), and those that Cloudflare has for it.
+const fn is_of_gateway(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 502 | 504 | 520 | 522..=524)
 }
 
 impl Retry {

@@ -62,8 +62,8 @@ fn requests_are_what_discord_documents() {
 fn a_long_reply_follows_itself_and_the_last_part_has_the_buttons() {
     let parts = rendered(&format!("{}\n\n{}", "一句话。".repeat(450), "The rest. ".repeat(50)), &["Thanks"]);
     let [first, last] = &parts[..] else { panic!("two messages, not {}", parts.len()) };
-    assert_eq!((&first["method"], &first["idempotent"]), (&json!("PATCH"), &json!(true)));
-    assert_eq!((&last["method"], &last["idempotent"]), (&json!("POST"), &json!(false)));
+    assert_eq!((&first["method"], &first["repeatable"]), (&json!("PATCH"), &json!(true)));
+    assert_eq!((&last["method"], &last["repeatable"]), (&json!("POST"), &json!(false)));
     assert!(first["url"].as_str().is_some_and(|url| url.ends_with("/messages/@original")));
     assert!(last["url"].as_str().is_some_and(|url| url.ends_with("/fixture-interaction-token")));
     assert!(first["body"].get("components").is_none() && first.get("fallback").is_none());

@@ -350,6 +350,8 @@ fn reply<P: Counterpart>(text: &str, suggestions: &[&str]) -> Reply {
         address: message.address,
         number: 1,
         after: None,
+        complete: false,
+        pending_until: None,
         received_at: NOW,
         created_at: NOW,
         text: text.to_owned(),

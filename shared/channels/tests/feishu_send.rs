@@ -252,6 +252,7 @@ fn the_pause_is_the_one_feishu_asks_for() {
         let body = br#"{"code":99991400,"msg":"request trigger frequency limit"}"#;
         match Feishu::outcome(StatusCode::TOO_MANY_REQUESTS, &headers, body) {
             Outcome::Refused { retry, .. } => retry,
+            Outcome::Unknown { reason } => panic!("{reason}"),
             Outcome::Sent => unreachable!("refused"),
         }
     };
@@ -316,7 +317,7 @@ proptest! {
     ) {
         let suggestions = vec![&*suggestion; suggestions];
         for part in Feishu::render(&send_keys(), &reply(TOPIC, &part.repeat(parts), &suggestions), Timestamp::now()).expect("an address") {
-            prop_assert!(part.idempotent);
+            prop_assert!(part.repeatable_for.is_some());
             for request in [Some(part.request), part.fallback].into_iter().flatten() {
                 let request = request.into_http(Some(&SecretString::from("t"))).expect("a request");
                 prop_assert!(request.body().len() <= 30 * 1024, "{}", request.body().len());

@@ -263,7 +263,7 @@ fn a_reply_token_is_tried_for_fifty_seconds_and_only_with_the_first_part() {
     assert_eq!((early.len(), late.len()), (2, 2));
     let ends = |part: &Value, path: &str| part["url"].as_str().expect("a URL").ends_with(path);
     assert!(ends(&early[0], "/reply") && ends(&early[1], "/push") && ends(&late[0], "/push"));
-    assert_eq!((&early[0]["idempotent"], &late[0]["idempotent"]), (&json!(false), &json!(true)));
+    assert_eq!((&early[0]["repeatable"], &late[0]["repeatable"]), (&json!(false), &json!(true)));
     assert_eq!(early[0]["headers"].get("x-line-retry-key"), None, "LINE refuses it on a reply");
     // The way differs, the words do not; and the fallback is the push that would have gone later.
     assert_eq!(early[0]["body"]["messages"], late[0]["body"]["messages"]);
@@ -453,6 +453,7 @@ fn the_check_of_the_token_is_read() {
         let retry = match Line::read_check(status, &HeaderMap::new(), body.as_bytes()) {
             Outcome::Sent => None,
             Outcome::Refused { retry, .. } => Some(retry),
+            Outcome::Unknown { reason } => panic!("{reason}"),
         };
         assert_eq!(retry, told, "{body}");
     }

@@ -74,11 +74,11 @@ fn each_part_of_a_long_reply_has_its_number() {
     let parts = rendered(&reply(GROUP, &text, &["联系人工"]));
     let numbers: Vec<_> = parts.iter().map(|part| part["body"]["msg_seq"].as_u64().expect("a number")).collect();
     assert_eq!(numbers, [1, 2]);
-    assert!(parts.iter().all(|part| part["idempotent"] == true && part["body"]["msg_id"] == "ROBOT1.0_fixture!"));
+    assert!(parts.iter().all(|part| part["repeatable"] == true && part["body"]["msg_id"] == "ROBOT1.0_fixture!"));
     assert!(parts[1]["body"]["content"].as_str().is_some_and(|text| text.ends_with("。\n\n1. 联系人工")));
     assert_eq!(parts, rendered(&reply(GROUP, &text, &["联系人工"])), "repeated, a part has the same number");
-    assert!(rendered(&reply(CHANNEL, &text, &[])).iter().all(|part| part["idempotent"] == false));
-    assert!(rendered(&reply(JOINED, &text, &[])).iter().all(|part| part["idempotent"] == false));
+    assert!(rendered(&reply(CHANNEL, &text, &[])).iter().all(|part| part["repeatable"] == false));
+    assert!(rendered(&reply(JOINED, &text, &[])).iter().all(|part| part["repeatable"] == false));
 }
 
 #[test]

@@ -268,6 +268,7 @@ fn the_check_of_the_token_is_read() {
         let retry = match Slack::read_check(status, &HeaderMap::new(), body.as_bytes()) {
             Outcome::Sent => None,
             Outcome::Refused { retry, .. } => Some(retry),
+            Outcome::Unknown { reason } => panic!("{reason}"),
         };
         assert_eq!(retry, told, "{body}");
     }

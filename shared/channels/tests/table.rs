@@ -52,6 +52,8 @@ fn row<P: Counterpart>() -> String {
         address: message.address.clone(),
         number: 1,
         after: None,
+        complete: false,
+        pending_until: None,
         received_at: NOW,
         created_at: NOW,
         text,
@@ -65,7 +67,7 @@ fn row<P: Counterpart>() -> String {
         });
         let parts = P::render(&send, reply, NOW).expect("its own address");
         let first = parts.into_iter().next().expect("a part");
-        (first.idempotent, ask::<P>(first.request, token.as_ref()).shown.expect("a person reads it"))
+        (first.repeatable_for.is_some(), ask::<P>(first.request, token.as_ref()).shown.expect("a person reads it"))
     };
     let (repeatable, short) = shown(&reply("Hello.".into(), &["Opening hours"]));
     let (_, long) = shown(&reply("x".repeat(100_000), &[]));

@@ -25,8 +25,8 @@ pub enum Decision<'k> {
         intent: &'k str,
         /// The answer.
         text: &'k str,
-        /// What may be asked next: titles of other intents, at most 3.
-        suggestions: Vec<&'k str>,
+        /// What may be asked next: other intents, at most 3.
+        suggestions: Vec<Suggestion<'k>>,
         /// How probable it is that the intent is the right one; 1 where the pack has these very words.
         probability: f32,
     },
@@ -46,7 +46,7 @@ pub struct Suggestion<'k> {
     pub intent: &'k str,
     /// The intent's title.
     pub title: &'k str,
-    /// How probable it is that the intent is the right one.
+    /// How probable it is that the intent is the right one; 0 where it is only what may be asked next.
     pub probability: f32,
 }
 
@@ -184,16 +184,28 @@ impl Knowledge {
         nearest
     }
 
-    /// The titles of the intents that the welcome offers on a day, at most 3.
+    /// The intents that the welcome offers on a day, at most 3.
     #[must_use]
-    pub fn starters(&self, language: Language, today: Date) -> Vec<&str> {
-        self.titles(&self.index.starters, language, today)
+    pub fn starters(&self, language: Language, today: Date) -> Vec<Suggestion<'_>> {
+        self.offer(&self.index.starters, language, today)
     }
 
-    fn titles(&self, intents: &[u32], language: Language, today: Date) -> Vec<&str> {
+    /// The title of an intent; `None` where the pack has no such intent.
+    #[must_use]
+    pub fn title(&self, intent: &str, language: Language) -> Option<&str> {
+        let intent = self.index.intents.iter().find(|known| known.id == intent)?;
+        Some(self.translation(&intent.titles, language))
+    }
+
+    fn offer(&self, intents: &[u32], language: Language, today: Date) -> Vec<Suggestion<'_>> {
         let intents = intents.iter().map(|&intent| &self.index.intents[place(intent)]);
         let open = intents.filter(|intent| intent.valid.includes(today));
-        open.map(|intent| self.translation(&intent.titles, language)).collect()
+        open.map(|intent| Suggestion {
+            intent: &intent.id,
+            title: self.translation(&intent.titles, language),
+            probability: 0.0,
+        })
+        .collect()
     }
 
     fn answer(&self, intent: usize, language: Language, today: Date, probability: f32) -> Decision<'_> {
@@ -201,7 +213,7 @@ impl Knowledge {
         Decision::Answer {
             intent: id,
             text: self.translation(answers, language),
-            suggestions: self.titles(suggestions, language, today),
+            suggestions: self.offer(suggestions, language, today),
             probability,
         }
     }
@@ -290,6 +302,10 @@ pub(crate) mod tests {
         Knowledge::from_bytes(&sample().encode(), "model-a").expect("a whole index")
     }
 
+    fn titles<'k>(suggestions: &[Suggestion<'k>]) -> Vec<&'k str> {
+        suggestions.iter().map(|suggestion| suggestion.title).collect()
+    }
+
     fn axis(nth: usize) -> [f32; 6] {
         let mut vector = [0.0; 6];
         vector[nth] = 1.0;
@@ -314,14 +330,14 @@ pub(crate) mod tests {
         let today = date("2026-06-01");
         match knowledge.decide(&axis(0), "something", language("zh"), today) {
             Decision::Answer { intent: "intent_0", text: "回答0", suggestions, probability } => {
-                assert_eq!(suggestions, ["标题1", "标题2"]);
+                assert_eq!(titles(&suggestions), ["标题1", "标题2"]);
                 assert!(probability > 0.9, "{probability}");
             }
             other => panic!("{other:?}"),
         }
         // Out of its dates a suggestion is not offered.
         let later = knowledge.decide(&axis(0), "something", language("zh"), date("2027-01-01"));
-        assert!(matches!(later, Decision::Answer { suggestions, .. } if suggestions == ["标题2"]));
+        assert!(matches!(later, Decision::Answer { suggestions, .. } if titles(&suggestions) == ["标题2"]));
     }
 
     #[test]
@@ -395,7 +411,7 @@ pub(crate) mod tests {
             let said: Vec<&str> = match knowledge.decide(&embedding, &text, language("en"), today) {
                 Decision::Answer { intent, suggestions, .. } => {
                     prop_assert!(!(ended && intent == "intent_1"));
-                    suggestions
+                    titles(&suggestions)
                 }
                 Decision::Suggest { intents } => {
                     prop_assert!(!intents.is_empty());

@@ -20,6 +20,12 @@ pub struct Reply {
     /// The number of the conversation's message answered before this one, whose reply must have gone out first;
     /// `None` where the session knows of none.
     pub after: Option<u64>,
+    /// Whether every message between `after` and this one was handled, so that none of them may still get a reply.
+    #[serde(default)]
+    pub complete: bool,
+    /// Until when a reply before this one may still be in the making; `None` where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_until: Option<Timestamp>,
     /// When the message was claimed.
     pub received_at: Timestamp,
     /// When this reply was queued.
@@ -28,7 +34,7 @@ pub struct Reply {
     pub text: String,
     /// Quick replies: short texts, each a message the person may send next.
     pub suggestions: Vec<String>,
-    /// How the bot came to it. `None` for commands and events, and for a reply that is queued again from its session.
+    /// How the bot came to it. `None` for commands and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
 }

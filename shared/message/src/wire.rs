@@ -127,6 +127,8 @@ mod tests {
             address: String::new(),
             number: 3,
             after: Some(2),
+            complete: false,
+            pending_until: None,
             received_at: of_message.received_at,
             created_at: of_message.received_at,
             text: "hello".into(),

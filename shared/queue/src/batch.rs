@@ -1,7 +1,9 @@
 //! The event that an SQS mapping hands to a function, and the answer it expects.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use hoopoe_message::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Up to ten records. Only the fields that are used are read, and no body is parsed here: one bad body must not fail
@@ -33,6 +35,13 @@ impl Record {
     #[must_use]
     pub fn receives(&self) -> u32 {
         self.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+    }
+
+    /// How long ago it was first taken out of the queue; nothing for one that comes for the first time.
+    #[must_use]
+    pub fn waited(&self, now: Timestamp) -> Duration {
+        let first = self.attributes.get("ApproximateFirstReceiveTimestamp").and_then(|millis| millis.parse().ok());
+        first.map_or(Duration::ZERO, |first| now.since(Timestamp::from_millis(first)))
     }
 }
 

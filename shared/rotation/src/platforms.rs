@@ -109,7 +109,7 @@ impl HttpPlatforms {
         let answer = call(&self.0, request.map_err(|_| PlatformError::Shape)?).await?;
         match P::read_check(answer.status, &answer.headers, &answer.body) {
             Outcome::Sent => Ok(Tested::Accepted),
-            refused @ Outcome::Refused { .. } => Err(fault(&answer, refused)),
+            failed => Err(fault(&answer, failed)),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Platforms for HttpPlatforms {
         let answer = call(&self.0, request).await?;
         match Telegram::outcome(answer.status, &answer.headers, &answer.body) {
             Outcome::Sent => Ok(()),
-            refused @ Outcome::Refused { .. } => Err(fault(&answer, refused)),
+            failed => Err(fault(&answer, failed)),
         }
     }
 
@@ -164,7 +164,7 @@ fn secret_token(webhook: &[u8]) -> Result<SecretString, PlatformError> {
 fn fault(answer: &Answer, outcome: Outcome) -> PlatformError {
     match answer.echo.cut(outcome) {
         Outcome::Refused { reason, retry: hoopoe_channels::Retry::BadCredential } => PlatformError::Refused(reason),
-        Outcome::Refused { reason, .. } => PlatformError::Unclear(reason),
+        Outcome::Refused { reason, .. } | Outcome::Unknown { reason } => PlatformError::Unclear(reason),
         Outcome::Sent => PlatformError::Unclear("its answer is not understood".into()),
     }
 }

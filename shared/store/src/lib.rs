@@ -19,6 +19,7 @@
 pub mod claims;
 mod item;
 mod joined;
+mod numbers;
 pub mod sends;
 pub mod sessions;
 pub mod transcripts;
@@ -26,12 +27,12 @@ pub mod transcripts;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 pub use claims::{Claim, Claims};
-pub use sends::{Begin, Revival, Sends};
-pub use sessions::{Session, Sessions, Turn};
+pub use sends::{Begin, Departure, Revival, Sends};
+pub use sessions::{Session, Sessions};
 pub use transcripts::{Entry, Transcripts};
 
 /// DynamoDB did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The call failed, after the client's own attempts.
     #[error("{operation} failed: {cause}")]
@@ -40,6 +41,8 @@ pub enum StoreError {
         operation: &'static str,
         /// The service's code and words.
         cause: String,
+        /// Trying again does not help: a permission, a table or a key is not as the template makes it.
+        needs_operator: bool,
     },
     /// An item is not of the shape this version writes.
     #[error("{operation} found an item of an unknown shape: {what}")]
@@ -57,6 +60,16 @@ impl StoreError {
         E: std::error::Error + ProvideErrorMetadata + 'static,
         R: std::fmt::Debug,
     {
-        Self::Call { operation, cause: hoopoe_aws::cause(error) }
+        Self::Call { operation, cause: hoopoe_aws::cause(error), needs_operator: hoopoe_aws::needs_operator(error) }
+    }
+
+    fn busy(operation: &'static str, cause: &str) -> Self {
+        Self::Call { operation, cause: cause.to_owned(), needs_operator: false }
+    }
+
+    /// Whether trying again does not help before an operator has changed something.
+    #[must_use]
+    pub const fn needs_operator(&self) -> bool {
+        matches!(self, Self::Shape { .. } | Self::Call { needs_operator: true, .. })
     }
 }

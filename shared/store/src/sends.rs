@@ -1,46 +1,47 @@
 //! Send records: which replies went out, so that each goes out once and in order.
 //!
-//! What a record says, and what follows from it, is in `sends/record.rs`.
+//! One item a conversation, which says of every number whether its reply is settled, however many there were: all up to
+//! `last` are, but for the exceptions. It stays below the kilobyte that DynamoDB bills as one write:
 //!
-//! One item a conversation: `last` (the highest number settled), `hold` (milliseconds until which a failing reply
-//! holds back the ones after it), and for each of the last replies `m:<id>`, a map of
+//! - `last`, the highest number settled;
+//! - `open`, JSON: the replies that are being sent or will be tried again, with who sends them, since when and which part;
+//!   it is missing where there is none, which is mostly so;
+//! - `rest`, JSON: numbers up to `last` that were passed over, or whose reply was given up.
 //!
-//! - `state`: `sending`, `waiting` (refused, or not begun for want of a turn, and tried again), `sent` or `dead`;
-//! - `number`, `attempt` (from 1; 0 where none was made yet), `part` (the next part of a long reply);
-//! - `until`, for `sending`: when the function that sends must have ended;
-//! - `in_doubt`, if it is so: the platform may have the next part already.
+//! A reply is begun by a conditional write right before anything is sent, and settled by another after. Whoever begins
+//! it draws a number, `owner`, by which the client's repetition of a write whose answer was lost finds its own. An entry
+//! that says `sending` after its time is a send of unknown outcome: it is repeated only where the platform drops a
+//! repeated send itself.
 //!
-//! A reply is begun by a conditional update before anything is sent, and settled by another after. A record that says
-//! `sending` after its `until` is a send of unknown outcome: it is repeated only on platforms that drop a repeated
-//! send themselves.
+//! What the values say, and what follows from it, is in `sends/ledger.rs`. A write names the values it read; where they
+//! have changed, what stands there now is read and decided upon again.
 //!
-//! A reply that is `dead` stands in the dead-letter queue. The operator's command gives it a new life there
+//! A reply that was given up stands in the dead-letter queue. The operator's command gives it a new life there
 //! ([`Sends::revive`]) before it queues the reply again: without that, the record would let nobody send it.
 
-mod record;
+mod ledger;
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{BatchStatementRequest, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
 use aws_types::SdkConfig;
 use hoopoe_message::{Conversation, Reply, Timestamp};
 
 use crate::StoreError;
 use crate::item::{Item, number, text};
 use crate::joined::{Joined, quoted, statement};
-use record::{Next, Record, State, attribute, decide, may_revive, old_replies};
+use ledger::{Beginning, Change, Entry, Ledger, State, before};
 
 /// How long send records are kept: as long as claims, so that whatever a platform still repeats is known.
 pub const LIFETIME: Duration = crate::claims::LIFETIME;
 
-/// How many replies of a conversation are remembered.
-pub const MAX_REPLIES: u64 = 64;
-
-/// With more replies to forget, a statement might not fit into DynamoDB's 8 KB.
-const MAX_JOINED_OLD: usize = 8;
+/// How often a write is tried whose values somebody else changes meanwhile. Few others are at a conversation's item.
+const TRIES: u32 = 8;
 
 /// The Sends table.
 #[derive(Debug)]
@@ -52,8 +53,19 @@ pub struct Sends {
     gap: Duration,
 }
 
+/// When, and as what, a reply is begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Departure {
+    /// When Lambda ends this function.
+    pub deadline: Timestamp,
+    /// How long ago the reply was first taken out of its queue.
+    pub waited: Duration,
+    /// Until when the platform drops a second sending of the first part; `None` where it does not.
+    pub repeatable_until: Option<Timestamp>,
+}
+
 /// What to do with a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Begin {
     /// Send it, from this part on; the record says so.
     Send(Attempt),
@@ -61,34 +73,41 @@ pub enum Begin {
     Settled,
     /// Its turn comes later: the one before it is on its way, or another function is at it.
     Wait(Duration),
-    /// It was begun by a function that died: perhaps it was sent.
+    /// The platform may have the part that comes next.
     Unknown(Attempt),
 }
 
 /// A begun send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    /// Counted from 1.
-    pub attempt: u32,
+    /// How often the platform has refused it.
+    pub refusals: u32,
     /// How many parts of the reply were sent before.
     pub part: usize,
     /// Whether the platform may have the next part already: a send of it had no known outcome.
     pub in_doubt: bool,
-    /// Whether a reply of the conversation was settled before.
-    settled_before: bool,
-    /// Replies to forget when this one is settled, because there are too many.
-    old: Vec<String>,
+    /// Until when the platform drops a second sending of the next part, in the way in which it was begun.
+    pub repeatable_until: Option<Timestamp>,
+    /// Who began it.
+    owner: u32,
+    /// The record says that the next part leaves.
+    marked: bool,
+    /// The item as it was last seen: the next write names its values.
+    item: Item,
 }
 
 impl Attempt {
-    fn new(record: &Record, item: &Item) -> Self {
-        Self {
-            attempt: record.attempt,
-            part: record.part,
-            in_doubt: record.in_doubt,
-            settled_before: item.contains_key("last"),
-            old: old_replies(item),
-        }
+    /// Takes note that a part went out: there is no doubt about it.
+    pub fn next_part(&mut self) {
+        self.part += 1;
+        self.in_doubt = false;
+        self.marked = false;
+    }
+
+    /// Whether the record says that the next part leaves.
+    #[must_use]
+    pub const fn is_marked(&self) -> bool {
+        self.marked
     }
 }
 
@@ -122,61 +141,113 @@ impl Sends {
         Self { joined: Joined::new(client.clone()), client, table, gap }
     }
 
-    /// Begins a reply, or says why not. `deadline` is when Lambda ends this function. Replies that are begun at the same
-    /// time are recorded together, and so are those that are settled.
+    /// Begins a reply, or says why not. Replies that are begun at the same time are recorded together, and so are those
+    /// that are settled.
     ///
     /// # Errors
     ///
     /// When DynamoDB does not answer; nothing may be sent then.
-    pub async fn begin(&self, reply: &Reply, deadline: Timestamp, now: Timestamp) -> Result<Begin, StoreError> {
-        // In the common case the reply is new and its turn has come: one call.
-        let fresh = Record::first(reply, deadline);
-        if let Some(item) = self.joined.write(self.begin_statement(reply, &fresh, now)).await {
-            return Ok(Begin::Send(Attempt::new(&fresh, &item)));
+    pub async fn begin(&self, reply: &Reply, departure: Departure, now: Timestamp) -> Result<Begin, StoreError> {
+        let Departure { deadline, waited, repeatable_until } = departure;
+        let by = Beginning { owner: fastrand::u32(1..), deadline, repeatable_until, waited, gap: self.gap, now };
+        // In the common case nothing is open, the reply is new, and its turn has come: one call.
+        let (entry, attempt) = Entry::first(reply.number, &by);
+        let open = text(json(&[entry]));
+        if let Some(mut item) = self.joined.write(self.begin_statement(reply, &open, now)).await {
+            // An `INSERT` tells nothing back: what it wrote is all there is.
+            item.entry("open".to_owned()).or_insert(open);
+            return Ok(Begin::Send(Attempt { item, ..attempt }));
         }
-        let mut condition = "attribute_not_exists(#record)".to_owned();
-        let mut begin = self.put(reply, &fresh, now);
+        let mut condition = "attribute_not_exists(#open) AND attribute_not_exists(#before) AND ".to_owned();
+        condition.push_str(match reply.after {
+            Some(_) => "#last >= :after AND #last < :number",
+            None => "(attribute_not_exists(#last) OR #last < :number)",
+        });
+        let mut begin = self
+            .update(&reply.conversation, now)
+            .update_expression("SET #open = :open, #expires = :expires")
+            .condition_expression(condition)
+            .expression_attribute_names("#open", "open")
+            .expression_attribute_names("#before", before::attribute(&reply.id))
+            .expression_attribute_names("#last", "last")
+            .expression_attribute_values(":open", open)
+            .expression_attribute_values(":number", number(reply.number));
         if let Some(after) = reply.after {
-            condition.push_str(" AND #last >= :after");
-            begin =
-                begin.expression_attribute_names("#last", "last").expression_attribute_values(":after", number(after));
+            begin = begin.expression_attribute_values(":after", number(after));
         }
-        match self.conditional(begin.condition_expression(condition)).await? {
-            Ok(item) => Ok(Begin::Send(Attempt::new(&fresh, &item))),
-            Err(item) => self.begin_again(reply, &item, deadline, now).await,
+        let item = match self.conditional(begin).await? {
+            Ok(item) => return Ok(Begin::Send(Attempt { item, ..attempt })),
+            Err(item) => item,
+        };
+        let (mut begun, item) = self.amend(&reply.conversation, item, now, |ledger| ledger.begin(reply, &by)).await?;
+        if let Begin::Send(attempt) | Begin::Unknown(attempt) = &mut begun {
+            attempt.item = item;
         }
+        Ok(begun)
     }
 
-    /// The reply is known, or the one before it is not settled.
-    async fn begin_again(
+    /// Takes note that what an attempt says is so, before a further part of the reply leaves; whether it is still this
+    /// function's to send.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; nothing may be sent then.
+    pub async fn mark(&self, reply: &Reply, attempt: &mut Attempt, now: Timestamp) -> Result<bool, StoreError> {
+        let known = attempt.clone();
+        attempt.marked = self
+            .change_mine(reply, attempt, now, |entry| Entry { state: State::Sending, ..entry.with(&known) })
+            .await?;
+        Ok(attempt.marked)
+    }
+
+    /// Takes note that a reply is tried again after `pause`; the ones after it wait.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn postpone(
         &self,
         reply: &Reply,
-        item: &Item,
-        deadline: Timestamp,
+        attempt: &mut Attempt,
+        pause: Duration,
         now: Timestamp,
-    ) -> Result<Begin, StoreError> {
-        let known = Record::read(item, &reply.id)?;
-        let (next, condition) = match decide(reply, known, item, self.gap, now) {
-            Next::Settled => return Ok(Begin::Settled),
-            Next::Wait(pause) => return Ok(Begin::Wait(pause)),
-            Next::Unknown(record) => return Ok(Begin::Unknown(Attempt::new(&record, item))),
-            Next::First => (Record::first(reply, deadline), "attribute_not_exists(#record)"),
-            Next::Again(record) => {
-                let again = Record { state: State::Sending, attempt: record.attempt + 1, until: deadline, ..record };
-                (again, "#record.#state = :waiting")
+    ) -> Result<(), StoreError> {
+        let (known, until) = (attempt.clone(), now.plus(pause));
+        let waiting = |entry: &Entry| Entry { state: State::Waiting, until, ..entry.with(&known) };
+        self.change_mine(reply, attempt, now, waiting).await.map(drop)
+    }
+
+    /// Takes note that a reply which was not begun waits for `pause`, and the ones after it with it.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer.
+    pub async fn hold(&self, reply: &Reply, pause: Duration, now: Timestamp) -> Result<(), StoreError> {
+        let item = self.item_of(&reply.conversation).await?;
+        let hold = |ledger: &mut Ledger| ledger.hold(reply.number, now.plus(pause), now);
+        self.amend(&reply.conversation, item, now, hold).await.map(drop)
+    }
+
+    /// Changes the entry of a reply that this function has begun; whether there is one.
+    async fn change_mine(
+        &self,
+        reply: &Reply,
+        attempt: &mut Attempt,
+        now: Timestamp,
+        change: impl Fn(&Entry) -> Entry,
+    ) -> Result<bool, StoreError> {
+        let owner = attempt.owner;
+        let seen = std::mem::take(&mut attempt.item);
+        let changed = self.amend(&reply.conversation, seen, now, |ledger| match ledger.mine(reply.number, owner) {
+            Some(entry) => {
+                *entry = change(entry);
+                Change::Write(true)
             }
-        };
-        let mut put = self.put(reply, &next, now).condition_expression(condition);
-        if condition.contains("#state") {
-            put = put
-                .expression_attribute_names("#state", "state")
-                .expression_attribute_values(":waiting", text(State::Waiting.as_str()));
-        }
-        Ok(match self.conditional(put).await? {
-            Ok(item) => Begin::Send(Attempt::new(&next, &item)),
-            // Another function began it between the two calls.
-            Err(_) => Begin::Wait(Duration::from_secs(1)),
-        })
+            None => Change::Keep(false),
+        });
+        let (mine, item) = changed.await?;
+        attempt.item = item;
+        Ok(mine)
     }
 
     /// Takes note that a reply was sent or given up: the ones after it may go.
@@ -191,102 +262,45 @@ impl Sends {
         settled: Settled,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let state = match settled {
-            Settled::Sent => State::Sent,
-            Settled::Dead => State::Dead,
+        let given_up = (settled == Settled::Dead).then_some((attempt.part, attempt.in_doubt));
+        let settle = |ledger: &mut Ledger| match ledger.mine(reply.number, attempt.owner) {
+            Some(_) => {
+                ledger.settle(reply, given_up);
+                Change::Write(())
+            }
+            // The write took effect and its answer was lost, or the reply is somebody else's by now.
+            None => Change::Keep(()),
         };
-        let record = Record::after(attempt, state, reply, now);
-        if attempt.old.len() <= MAX_JOINED_OLD
-            && self.joined.write(self.settle_statement(reply, &record, attempt, now)).await.is_some()
+        let mut ledger = Ledger::read(&attempt.item)?;
+        if before::names(&attempt.item).next().is_none()
+            && let Change::Write(()) = settle(&mut ledger)
+            && self.joined.write(self.amend_statement(&reply.conversation, &attempt.item, &ledger, now)).await.is_some()
         {
             return Ok(());
         }
-        let mut expression = "SET #record = :record, #expires = :expires, #last = :number".to_owned();
-        let mut update = self.update(reply, &record, now).expression_attribute_values(":number", number(reply.number));
-        if !attempt.old.is_empty() {
-            expression.push(' ');
-            expression.push_str(&crate::claims::remove(attempt.old.len()));
-            for (index, name) in attempt.old.iter().enumerate() {
-                update = update.expression_attribute_names(format!("#{index}"), name);
-            }
-        }
-        update = update
-            .update_expression(expression)
-            .expression_attribute_names("#last", "last")
-            .condition_expression("attribute_not_exists(#last) OR #last < :number");
-        if self.conditional(update).await?.is_err() {
-            // A later reply overtook this one: its number stays the last.
-            self.conditional(self.put(reply, &record, now)).await.map(drop)?;
-        }
-        Ok(())
+        self.amend(&reply.conversation, attempt.item.clone(), now, settle).await.map(drop)
     }
 
-    /// The first attempt as a statement. A reply that follows none is mostly its conversation's first one.
-    fn begin_statement(&self, reply: &Reply, record: &Record, now: Timestamp) -> BatchStatementRequest {
-        let (table, attribute) = (quoted(&self.table), attribute(&reply.id));
-        let conversation = text(reply.conversation.to_string());
-        let expires = number(now.plus(LIFETIME).as_secs());
-        let Some(after) = reply.after else {
-            let name = attribute.replace('\'', "''");
-            let insert = format!("INSERT INTO {table} VALUE {{'conversation': ?, '{name}': ?, 'expires_at': ?}}");
-            return statement(insert, vec![conversation, record.write(), expires]);
-        };
-        let name = quoted(&attribute);
-        let update = format!(
-            r#"UPDATE {table} SET {name} = ? SET "expires_at" = ? WHERE "conversation" = ? AND {name} IS MISSING AND "last" >= ? RETURNING ALL NEW *"#
-        );
-        statement(update, vec![record.write(), expires, conversation, number(after)])
-    }
-
-    /// The end of an attempt as a statement, where no later reply was settled meanwhile.
-    fn settle_statement(
-        &self,
-        reply: &Reply,
-        record: &Record,
-        attempt: &Attempt,
-        now: Timestamp,
-    ) -> BatchStatementRequest {
-        let (table, name) = (quoted(&self.table), quoted(&attribute(&reply.id)));
-        let mut update = format!(r#"UPDATE {table} SET {name} = ? SET "expires_at" = ? SET "last" = ?"#);
-        for name in &attempt.old {
-            update.push_str(" REMOVE ");
-            update.push_str(&quoted(name));
-        }
-        let (last, expires) = (number(reply.number), number(now.plus(LIFETIME).as_secs()));
-        let mut values = vec![record.write(), expires, last.clone(), text(reply.conversation.to_string())];
-        update.push_str(r#" WHERE "conversation" = ? AND "last" "#);
-        if attempt.settled_before {
-            update.push_str("< ?");
-            values.push(last);
-        } else {
-            update.push_str("IS MISSING");
-        }
-        statement(update, values)
-    }
-
-    /// Takes note that a reply was refused, or had no turn, and is tried again after `pause`; the ones after it wait. Where it
-    /// had no turn, `attempt` is the one before.
+    /// Takes note that a reply which this function has not begun was given up: it stands in the dead-letter queue.
     ///
     /// # Errors
     ///
     /// When DynamoDB does not answer.
-    pub async fn postpone(
-        &self,
-        reply: &Reply,
-        attempt: &Attempt,
-        pause: Duration,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let record = Record::after(attempt, State::Waiting, reply, now);
-        let update = self
-            .update(reply, &record, now)
-            .update_expression("SET #record = :record, #expires = :expires, #hold = :hold")
-            .expression_attribute_names("#hold", "hold")
-            .expression_attribute_values(":hold", number(now.plus(pause + self.gap).as_millis()));
-        self.conditional(update).await.map(drop)
+    pub async fn give_up(&self, reply: &Reply, now: Timestamp) -> Result<(), StoreError> {
+        let item = self.item_of(&reply.conversation).await?;
+        let give_up = |ledger: &mut Ledger| {
+            let (part, in_doubt) = ledger
+                .open
+                .iter()
+                .find(|entry| entry.number == reply.number)
+                .map_or((0, false), |entry| (entry.part, entry.in_doubt || entry.state == State::Sending));
+            ledger.settle(reply, Some((part, in_doubt)));
+            Change::Write(())
+        };
+        self.amend(&reply.conversation, item, now, give_up).await.map(drop)
     }
 
-    /// Gives a reply that was given up a new life: its attempts count from the beginning, and the parts that went out are
+    /// Gives a reply that was given up a new life: its refusals count from the beginning, and the parts that went out are
     /// not sent again. To be called before the reply is queued again. Called twice, it changes nothing more, and neither
     /// does it while a function has begun the reply anew.
     ///
@@ -296,40 +310,145 @@ impl Sends {
     ///
     /// When DynamoDB does not answer; the reply must stay where it is then.
     pub async fn revive(&self, reply: &Reply, even_in_doubt: bool, now: Timestamp) -> Result<Revival, StoreError> {
-        let key = text(reply.conversation.to_string());
-        let read = self.client.get_item().table_name(&self.table).key("conversation", key).consistent_read(true);
-        let read = read.send().await.map_err(|error| StoreError::call("reading a send record", &error))?;
-        let item = read.item.unwrap_or_default();
-        let known = Record::read(&item, &reply.id)?;
-        let (revival, before) = may_revive(reply, known, &item, even_in_doubt, now);
-        let Some(before) = before else { return Ok(revival) };
-        let after = Record { state: State::Waiting, attempt: 0, until: now, in_doubt: false, ..before };
-        let update = self
-            .put(reply, &after, now)
-            .condition_expression("#record.#state = :state AND #record.#until = :until")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_names("#until", "until")
-            .expression_attribute_values(":state", text(before.state.as_str()))
-            .expression_attribute_values(":until", number(before.until.as_millis()));
-        // Somebody else changed it since it was read: a redrive at the same time, or a function that begins it.
-        Ok(if self.conditional(update).await?.is_ok() { revival } else { Revival::UnderWay })
+        let item = self.item_of(&reply.conversation).await?;
+        let revive = |ledger: &mut Ledger| ledger.revive(reply, even_in_doubt, now);
+        Ok(self.amend(&reply.conversation, item, now, revive).await?.0)
     }
 
-    fn put(&self, reply: &Reply, record: &Record, now: Timestamp) -> UpdateItemFluentBuilder {
-        self.update(reply, record, now).update_expression("SET #record = :record, #expires = :expires")
+    /// Changes what an item says, beginning with the item as it was `seen`, and returns the item as it is then. Where
+    /// somebody else changed it meanwhile, what stands there now is changed.
+    async fn amend<T>(
+        &self,
+        conversation: &Conversation,
+        seen: Item,
+        now: Timestamp,
+        change: impl Fn(&mut Ledger) -> Change<T>,
+    ) -> Result<(T, Item), StoreError> {
+        let mut item = seen;
+        for _ in 0..TRIES {
+            let mut ledger = Ledger::read(&item)?;
+            let outcome = match change(&mut ledger) {
+                Change::Keep(outcome) => return Ok((outcome, item)),
+                Change::Write(outcome) => outcome,
+            };
+            match self.conditional(self.amendment(conversation, &item, &ledger, now)).await? {
+                Ok(after) => return Ok((outcome, after)),
+                Err(other) => item = other,
+            }
+        }
+        Err(StoreError::busy(OPERATION, "others change the item all the time"))
     }
 
-    fn update(&self, reply: &Reply, record: &Record, now: Timestamp) -> UpdateItemFluentBuilder {
+    /// The write of a ledger over an item, if that still is as it was seen.
+    fn amendment(
+        &self,
+        conversation: &Conversation,
+        seen: &Item,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> UpdateItemFluentBuilder {
+        let (mut set, mut remove) = ("SET #expires = :expires".to_owned(), Vec::new());
+        let mut conditions = Vec::new();
+        let mut update = self.update(conversation, now);
+        for (name, value) in ledger.values() {
+            let (place, before, after) = (format!("#{name}"), format!(":{name}_before"), format!(":{name}"));
+            update = update.expression_attribute_names(&place, name);
+            match seen.get(name) {
+                Some(seen) => {
+                    conditions.push(format!("{place} = {before}"));
+                    update = update.expression_attribute_values(before, seen.clone());
+                }
+                None => conditions.push(format!("attribute_not_exists({place})")),
+            }
+            match value {
+                Some(value) => {
+                    set.push_str(&format!(", {place} = {after}"));
+                    update = update.expression_attribute_values(after, value);
+                }
+                None => remove.push(place),
+            }
+        }
+        for (index, name) in before::names(seen).enumerate() {
+            let place = format!("#m{index}");
+            update = update.expression_attribute_names(&place, name);
+            remove.push(place);
+        }
+        if !remove.is_empty() {
+            set.push_str(&format!(" REMOVE {}", remove.join(", ")));
+        }
+        update.update_expression(set).condition_expression(conditions.join(" AND "))
+    }
+
+    /// [`amendment`](Self::amendment) as a statement.
+    fn amend_statement(
+        &self,
+        conversation: &Conversation,
+        seen: &Item,
+        ledger: &Ledger,
+        now: Timestamp,
+    ) -> BatchStatementRequest {
+        let mut update = format!(r#"UPDATE {} SET "expires_at" = ?"#, quoted(&self.table));
+        let mut values = vec![number(now.plus(LIFETIME).as_secs())];
+        let mut conditions = r#" WHERE "conversation" = ?"#.to_owned();
+        let mut compared = vec![text(conversation.to_string())];
+        for (name, value) in ledger.values() {
+            match value {
+                Some(value) => {
+                    update.push_str(&format!(r#" SET "{name}" = ?"#));
+                    values.push(value);
+                }
+                None => update.push_str(&format!(r#" REMOVE "{name}""#)),
+            }
+            match seen.get(name) {
+                Some(seen) => {
+                    conditions.push_str(&format!(r#" AND "{name}" = ?"#));
+                    compared.push(seen.clone());
+                }
+                None => conditions.push_str(&format!(r#" AND "{name}" IS MISSING"#)),
+            }
+        }
+        values.append(&mut compared);
+        statement(update + &conditions, values)
+    }
+
+    /// The common begin as a statement. A reply before which there was none is its conversation's first.
+    fn begin_statement(&self, reply: &Reply, open: &AttributeValue, now: Timestamp) -> BatchStatementRequest {
+        let table = quoted(&self.table);
+        let conversation = text(reply.conversation.to_string());
+        let expires = number(now.plus(LIFETIME).as_secs());
+        if reply.after.is_none() && reply.complete {
+            let insert = format!("INSERT INTO {table} VALUE {{'conversation': ?, 'open': ?, 'expires_at': ?}}");
+            return statement(insert, vec![conversation, open.clone(), expires]);
+        }
+        let before = quoted(&before::attribute(&reply.id));
+        let mut update = format!(
+            r#"UPDATE {table} SET "open" = ? SET "expires_at" = ? WHERE "conversation" = ? AND "open" IS MISSING AND {before} IS MISSING AND "last" < ?"#
+        );
+        let mut values = vec![open.clone(), expires, conversation, number(reply.number)];
+        if let Some(after) = reply.after {
+            update.push_str(r#" AND "last" >= ?"#);
+            values.push(number(after));
+        }
+        update.push_str(" RETURNING ALL NEW *");
+        statement(update, values)
+    }
+
+    fn update(&self, conversation: &Conversation, now: Timestamp) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
             .table_name(&self.table)
-            .key("conversation", text(reply.conversation.to_string()))
-            .expression_attribute_names("#record", attribute(&reply.id))
-            .expression_attribute_values(":record", record.write())
+            .key("conversation", text(conversation.to_string()))
             .expression_attribute_names("#expires", "expires_at")
             .expression_attribute_values(":expires", number(now.plus(LIFETIME).as_secs()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    async fn item_of(&self, conversation: &Conversation) -> Result<Item, StoreError> {
+        let key = text(conversation.to_string());
+        let read = self.client.get_item().table_name(&self.table).key("conversation", key).consistent_read(true);
+        let read = read.send().await.map_err(|error| StoreError::call("reading a send record", &error))?;
+        Ok(read.item.unwrap_or_default())
     }
 
     /// The item after the update, or, where the condition did not hold, as it is.
@@ -340,10 +459,16 @@ impl Sends {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     Ok(Err(failed.item().cloned().unwrap_or_default()))
                 }
-                _ => Err(StoreError::call("recording a send", &error)),
+                _ => Err(StoreError::call(OPERATION, &error)),
             },
         }
     }
+}
+
+const OPERATION: &str = "recording a send";
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("numbers and words serialise")
 }
 
 /// The conversations of a batch of replies, each with its replies in order.

@@ -2,168 +2,180 @@
 //!
 //! One item a conversation: `version`, `expires_at`, and `state`, the session as JSON. A write names the version it
 //! read, so that of two functions that handle the same conversation at once one wins and the other starts again from
-//! what the first wrote. A session is bounded in turns and in bytes.
+//! what the first wrote. What the bot offered is kept by its ids in the pack, not by its words, and the item stays below
+//! the kilobyte that DynamoDB bills as one write, however long the conversation gets.
+//!
+//! A message is known by its number. What the session calls handled has its reply in the outbound queue, because the
+//! reply is queued before the session is written. What it does not know is answered, perhaps for a second time: the
+//! record of the send drops the second reply.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest, KeysAndAttributes};
 use aws_types::SdkConfig;
-use hoopoe_message::{Conversation, InboundMessage, Language, MessageId, Reply, Timestamp};
+use hoopoe_message::{Conversation, InboundMessage, Language, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::item::{Item, number, read_number, read_text, text};
 use crate::joined::{Joined, quoted, statement};
+use crate::numbers::Numbers;
 
-/// How many turns a session keeps.
-pub const MAX_TURNS: usize = 8;
-/// How many bytes a session's turns may take as JSON; the oldest go first.
-pub const MAX_BYTES: usize = 16 * 1024;
-/// How many handled ids a session keeps.
-pub const MAX_HANDLED: usize = 32;
+/// How many bytes the ids of what was offered may take; the last ones go first.
+const MAX_OFFERED: usize = 240;
+/// How many ranges of passed-over numbers are told apart.
+const MAX_MISSED: usize = 6;
 /// DynamoDB's limit for one `BatchGetItem`.
 const MAX_BATCH: usize = 100;
+/// How often what a read left unprocessed is asked for again, with pauses of this length and its multiples.
+const MAX_READS: u32 = 4;
+const READ_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the bot remembers of a conversation.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Session {
     /// How often it was written; 0 for one that is not in the table. Kept beside the state, not in it.
     #[serde(skip)]
     version: u64,
-    /// The highest number handled.
+    /// The highest number handled; 0 where none is known.
     last: u64,
-    /// The number of the last message that got a reply.
+    /// Numbers below `last` that are not known as handled.
+    missed: Numbers,
+    /// The number of the last message that got a reply, or will get it.
     answered: Option<u64>,
+    /// Until when a reply may still be in the making that was asked for.
+    pending_until: Option<Timestamp>,
     /// The language the person chose with `/lang`.
     pub chosen_language: Option<Language>,
     /// The language of the last message that showed one; before there is any, the language that the platform states.
     pub spoken_language: Option<Language>,
     /// Whether the person was told that the bot reads text only.
     pub told_text_only: bool,
-    handled: VecDeque<MessageId>,
-    turns: VecDeque<Turn>,
+    /// The ids of the intents that the last reply offered, in their order.
+    offered: Vec<String>,
+    /// Two empty lists: without them the functions of the release before could not read what this one writes.
+    #[serde(skip_deserializing)]
+    handled: [(); 0],
+    #[serde(skip_deserializing)]
+    turns: [(); 0],
 }
 
-/// One message and its reply. It is kept to send the reply again when the function died before it was queued, and
-/// for what a next message refers to.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
-    id: MessageId,
+/// What only the release before wrote of a session.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Before {
+    handled: Vec<String>,
+    turns: Vec<BeforeTurn>,
+}
+
+#[derive(Deserialize)]
+struct BeforeTurn {
     number: u64,
-    after: Option<u64>,
-    /// What the person said.
-    pub question: String,
-    /// What the bot replied.
-    pub answer: String,
-    /// The quick replies it offered.
-    pub suggestions: Vec<String>,
 }
 
 /// Where a message stands in its conversation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
     /// It is its turn.
     Next,
     /// One before it is still on its way.
     Early,
-    /// It was handled; the turn says with which reply, where it had one that is still remembered.
-    Handled(Option<&'a Turn>),
+    /// It was handled, and its reply, where it has one, is queued.
+    Handled,
+}
+
+/// How a reply stands to the ones before it in its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The number of the message whose reply comes before it.
+    pub after: Option<u64>,
+    /// Whether none between `after` and this one may still get a reply.
+    pub complete: bool,
+    /// Until when a reply before this one may still be in the making.
+    pub pending_until: Option<Timestamp>,
 }
 
 impl Session {
-    /// Where `message` stands. One that is early is waited for no longer than `gap` after it came: what is missing
-    /// before it failed before the queue.
+    /// Where a message stands. One that is early is waited for until it has `waited` for `gap`, counted from when it was
+    /// first taken out of the queue: what is missing before it then failed before the queue.
     ///
-    /// Without a session nobody knows what was handled. Then the message before this one counts as handled once it is
-    /// `gap` old, and as on its way until then.
+    /// A session lasts for `lifetime` after each message. So where there is none, and the message before this one came
+    /// within that time, that one is still on its way; and where it is older, it was handled.
     #[must_use]
-    pub fn place(&self, message: &InboundMessage, gap: Duration, now: Timestamp) -> Place<'_> {
-        if self.handled.contains(&message.id) {
-            return Place::Handled(self.turns.iter().find(|turn| turn.id == message.id));
-        }
-        let waited_for =
-            if self.version == 0 && self.last == 0 { message.previous_at } else { Some(message.received_at) };
-        let next = message.number <= self.last + 1 || waited_for.is_none_or(|since| now.since(since) >= gap);
-        if next { Place::Next } else { Place::Early }
-    }
-
-    /// Takes note of a handled message that got no reply.
-    pub fn record_silent(&mut self, message: &InboundMessage) {
-        self.handled.push_back(message.id.clone());
-        while self.handled.len() > MAX_HANDLED {
-            self.handled.pop_front();
-        }
-        self.last = self.last.max(message.number);
-    }
-
-    /// Takes note of a handled message and its reply, and returns the reply to queue.
-    pub fn record(
-        &mut self,
+    pub fn place(
+        &self,
         message: &InboundMessage,
-        question: String,
-        answer: String,
-        suggestions: Vec<String>,
+        waited: Duration,
+        gap: Duration,
+        lifetime: Duration,
         now: Timestamp,
-    ) -> Reply {
-        self.record_silent(message);
-        let after = self.answered.filter(|answered| *answered < message.number);
-        let turn = Turn { id: message.id.clone(), number: message.number, after, question, answer, suggestions };
-        let reply = turn.reply(message, now);
-        self.answered = Some(self.answered.unwrap_or(0).max(message.number));
-        self.turns.push_back(turn);
-        while self.turns.len() > 1 && (self.turns.len() > MAX_TURNS || self.turn_bytes() > MAX_BYTES) {
-            self.turns.pop_front();
+    ) -> Place {
+        if message.number <= self.last {
+            return if self.missed.contains(message.number) { Place::Next } else { Place::Handled };
         }
-        reply
+        let follows = if self.last == 0 {
+            message.previous_at.is_none_or(|previous| now.since(previous) >= lifetime)
+        } else {
+            message.number == self.last + 1
+        };
+        if follows || waited >= gap { Place::Next } else { Place::Early }
+    }
+
+    /// Takes note of a message that is handled now, and gets no reply.
+    pub fn pass(&mut self, message: &InboundMessage) {
+        if message.number > self.last {
+            let known = if self.last == 0 { 0 } else { self.last + 1 };
+            if known < message.number {
+                self.missed.insert(known, message.number - 1);
+                self.missed.join_oldest(MAX_MISSED);
+            }
+            self.last = message.number;
+        } else {
+            self.missed.remove(message.number);
+        }
+    }
+
+    /// Takes note of a message that is handled now, and says how its reply stands to those before it.
+    pub fn answer(&mut self, message: &InboundMessage, now: Timestamp) -> Order {
+        self.pass(message);
+        let after = self.answered.filter(|answered| *answered < message.number);
+        let complete = after.is_some_and(|after| !self.missed.touches(after + 1, message.number));
+        let pending_until = self.pending_until.filter(|until| *until > now);
+        self.pending_until = pending_until;
+        self.answered = Some(self.answered.unwrap_or(0).max(message.number));
+        Order { after, complete, pending_until }
+    }
+
+    /// Takes note that the reply to the message that was [answered](Self::answer) last comes later, until `deadline`.
+    pub fn expect_reply(&mut self, deadline: Timestamp) {
+        self.pending_until = self.pending_until.max(Some(deadline));
+    }
+
+    /// Takes note of the intents that the reply offers; those of the reply before are forgotten.
+    pub fn offer(&mut self, intents: impl IntoIterator<Item = String>) {
+        let mut bytes = 0;
+        let fits = |intent: &String| {
+            bytes += intent.len() + 3;
+            bytes <= MAX_OFFERED
+        };
+        self.offered = intents.into_iter().take_while(fits).collect();
+    }
+
+    /// The ids of the intents that the last reply offered.
+    #[must_use]
+    pub fn offered(&self) -> &[String] {
+        &self.offered
     }
 
     /// Forgets what was said and chosen; what was handled stays known.
     pub fn forget(&mut self) {
-        self.turns.clear();
+        self.offered.clear();
         self.chosen_language = None;
         self.spoken_language = None;
         self.told_text_only = false;
-    }
-
-    /// The last turn, if there is one.
-    #[must_use]
-    pub fn last_turn(&self) -> Option<&Turn> {
-        self.turns.back()
-    }
-
-    /// The last turns, oldest first.
-    pub fn turns(&self) -> impl Iterator<Item = &Turn> {
-        self.turns.iter()
-    }
-
-    fn turn_bytes(&self) -> usize {
-        let texts = |turn: &Turn| {
-            turn.question.len() + turn.answer.len() + turn.suggestions.iter().map(String::len).sum::<usize>()
-        };
-        self.turns.iter().map(|turn| 160 + texts(turn)).sum()
-    }
-}
-
-impl Turn {
-    /// The reply of this turn, for the message it answered.
-    #[must_use]
-    pub fn reply(&self, message: &InboundMessage, now: Timestamp) -> Reply {
-        Reply {
-            id: self.id.clone(),
-            conversation: message.conversation.clone(),
-            address: message.address.clone(),
-            number: self.number,
-            after: self.after,
-            received_at: message.received_at,
-            created_at: now,
-            text: self.answer.clone(),
-            suggestions: self.suggestions.clone(),
-            decision: None,
-        }
     }
 }
 
@@ -195,40 +207,74 @@ impl Sessions {
         Self { joined: Joined::new(client.clone()), client, table, lifetime }
     }
 
-    /// The sessions of these conversations, in their order; an empty one where there is none or it has expired.
-    ///
-    /// # Errors
-    ///
-    /// When DynamoDB does not answer, or an item is not a session.
-    pub async fn read(&self, conversations: &[&Conversation], now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    /// How long a session lasts after its last message.
+    #[must_use]
+    pub const fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// The sessions of these conversations, in their order; an empty one where there is none or it has expired. One that
+    /// cannot be read fails alone.
+    pub async fn read(&self, conversations: &[&Conversation], now: Timestamp) -> Vec<Result<Session, StoreError>> {
         const OPERATION: &str = "reading sessions";
         let names: Vec<String> = conversations.iter().map(ToString::to_string).collect();
-        let mut sessions = vec![Session::default(); names.len()];
-        let mut wanted: VecDeque<Item> =
-            names.iter().map(|name| Item::from([("conversation".to_owned(), text(name))])).collect();
-        while !wanted.is_empty() {
-            let keys = wanted.drain(..wanted.len().min(MAX_BATCH)).collect();
-            let request = KeysAndAttributes::builder()
-                .set_keys(Some(keys))
-                .consistent_read(true)
-                .build()
-                .map_err(|_| StoreError::Shape { operation: OPERATION, what: "a key" })?;
-            let output = self
-                .client
-                .batch_get_item()
-                .request_items(&self.table, request)
-                .send()
-                .await
-                .map_err(|error| StoreError::call(OPERATION, &error))?;
-            for item in output.responses.unwrap_or_default().into_values().flatten() {
-                let at = read_text(&item, "conversation").and_then(|name| names.iter().position(|n| n == name));
-                if let (Some(at), Some(session)) = (at, live_session(&item, now)?) {
-                    sessions[at] = session;
+        let mut sessions: Vec<Result<Session, StoreError>> = names.iter().map(|_| Ok(Session::default())).collect();
+        let mut wanted: Vec<usize> = (0..names.len()).collect();
+        for reads in 1.. {
+            let mut left = Vec::new();
+            for places in wanted.chunks(MAX_BATCH) {
+                match self.read_batch(&names, places).await {
+                    Ok((items, unprocessed)) => {
+                        for (at, item) in items {
+                            sessions[at] = live_session(&item, now).map(Option::unwrap_or_default);
+                        }
+                        left.extend(unprocessed);
+                    }
+                    Err(error) => places.iter().for_each(|&at| sessions[at] = Err(error.clone())),
                 }
             }
-            wanted.extend(output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys));
+            if left.is_empty() {
+                break;
+            }
+            if reads == MAX_READS {
+                let busy = StoreError::busy(OPERATION, "the table is busy");
+                left.iter().for_each(|&at| sessions[at] = Err(busy.clone()));
+                break;
+            }
+            tokio::time::sleep(READ_PAUSE * reads).await;
+            wanted = left;
         }
-        Ok(sessions)
+        sessions
+    }
+
+    /// One `BatchGetItem`: the items that were found, and the places that DynamoDB left for another call.
+    async fn read_batch(
+        &self,
+        names: &[String],
+        places: &[usize],
+    ) -> Result<(Vec<(usize, Item)>, Vec<usize>), StoreError> {
+        const OPERATION: &str = "reading sessions";
+        let keys = places.iter().map(|&at| Item::from([("conversation".to_owned(), text(&names[at]))])).collect();
+        let request = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .consistent_read(true)
+            .build()
+            .map_err(|_| StoreError::Shape { operation: OPERATION, what: "a key" })?;
+        let output = self
+            .client
+            .batch_get_item()
+            .request_items(&self.table, request)
+            .send()
+            .await
+            .map_err(|error| StoreError::call(OPERATION, &error))?;
+        let place = |item: &Item| {
+            let name = read_text(item, "conversation")?;
+            places.iter().copied().find(|&at| names[at] == name)
+        };
+        let found = output.responses.unwrap_or_default().into_values().flatten();
+        let found = found.filter_map(|item| Some((place(&item)?, item))).collect();
+        let left = output.unprocessed_keys.unwrap_or_default().into_values().flat_map(|left| left.keys);
+        Ok((found, left.filter_map(|key| place(&key)).collect()))
     }
 
     /// Writes a session that was read and changed; its time to live starts anew. Sessions that are written at the same
@@ -299,31 +345,6 @@ impl Sessions {
         let condition = [conversation, number(session.version), number(now.as_secs())];
         statement(update, [version, expires, state].into_iter().chain(condition).collect())
     }
-
-    /// Removes a session that was read: the person left.
-    ///
-    /// # Errors
-    ///
-    /// [`WriteError::Conflict`] when it was written by somebody else since it was read.
-    pub async fn remove(&self, conversation: &Conversation, session: &Session) -> Result<(), WriteError> {
-        let removed = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .key("conversation", text(conversation.to_string()))
-            .condition_expression("attribute_not_exists(#version) OR #version = :version")
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":version", number(session.version))
-            .send()
-            .await;
-        match removed {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Err(WriteError::Conflict),
-                _ => Err(StoreError::call("removing a session", &error).into()),
-            },
-        }
-    }
 }
 
 /// The session of an item; `None` when it has expired, however long the item stays in the table.
@@ -334,27 +355,43 @@ fn live_session(item: &Item, now: Timestamp) -> Result<Option<Session>, StoreErr
         return Ok(None);
     }
     let state = read_text(item, "state").ok_or_else(|| shape("state"))?;
-    let mut session: Session = serde_json::from_str(state).map_err(|_| shape("state"))?;
+    let mut session: Session = read_state(state).map_err(|_| shape("state"))?;
     session.version = read_number(item, "version").ok_or_else(|| shape("version"))?;
     Ok(Some(session))
 }
 
+/// The session of its JSON. That of the release before names by their numbers only the messages that got the last few
+/// replies: the others are answered again where they come again.
+fn read_state(state: &str) -> Result<Session, serde_json::Error> {
+    let mut session: Session = serde_json::from_str(state)?;
+    let before: Before = serde_json::from_str(state)?;
+    if !before.handled.is_empty() {
+        session.missed.insert(0, session.last);
+        before.turns.iter().for_each(|turn| session.missed.remove(turn.number));
+        session.missed.join_oldest(MAX_MISSED);
+    }
+    Ok(session)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use hoopoe_message::{BotId, Channel, Content};
+    use hoopoe_message::{BotId, Channel, Content, MessageId};
     use proptest::prelude::*;
 
-    const GAP: Duration = Duration::from_secs(2);
+    use super::*;
+    use crate::item::size;
 
-    fn message(number: u64, received_at: u64) -> InboundMessage {
+    const GAP: Duration = Duration::from_secs(2);
+    const LIFETIME: Duration = Duration::from_secs(1800);
+
+    fn message(number: u64) -> InboundMessage {
         InboundMessage {
             id: MessageId::try_from(format!("event-{number}")).expect("a valid id"),
             conversation: Conversation { channel: Channel::Telegram, bot: BotId::default(), chat: "7".into() },
             address: String::new(),
             number,
-            received_at: Timestamp::from_millis(received_at),
-            previous_at: (number > 1).then(|| Timestamp::from_millis(received_at - 100)),
+            received_at: at(10_000),
+            previous_at: (number > 1).then(|| at(9_900)),
             language: None,
             content: Content::text("hello"),
         }
@@ -364,36 +401,67 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
+    fn place(session: &Session, number: u64, waited: u64) -> Place {
+        session.place(&message(number), Duration::from_millis(waited), GAP, LIFETIME, at(10_100))
+    }
+
     #[test]
-    fn without_a_session_a_young_predecessor_is_waited_for() {
+    fn without_a_session_a_young_predecessor_is_waited_for_and_an_old_one_was_handled() {
         let session = Session::default();
-        assert!(session.place(&message(1, 10_000), GAP, at(10_000)) == Place::Next);
-        assert!(session.place(&message(2, 10_000), GAP, at(10_010)) == Place::Early);
-        assert!(session.place(&message(2, 10_000), GAP, at(11_900)) == Place::Next);
+        assert_eq!(place(&session, 1, 0), Place::Next);
+        assert_eq!(place(&session, 2, 0), Place::Early);
+        assert_eq!(place(&session, 2, 2000), Place::Next);
+        let later = at(9_900).plus(LIFETIME);
+        assert_eq!(session.place(&message(2), Duration::ZERO, GAP, LIFETIME, later), Place::Next);
     }
 
     #[test]
-    fn a_gap_is_passed_over_and_a_straggler_is_still_answered() {
+    fn a_gap_counts_from_when_the_later_message_was_first_seen() {
         let mut session = Session::default();
-        session.record(&message(1, 10_000), "q".into(), "a".into(), vec![], at(10_000));
-        assert!(session.place(&message(3, 10_100), GAP, at(10_200)) == Place::Early);
-        assert!(session.place(&message(3, 10_100), GAP, at(12_100)) == Place::Next);
-        let reply = session.record(&message(3, 10_100), "q".into(), "a".into(), vec![], at(12_100));
-        assert_eq!(reply.after, Some(1));
-        assert!(session.place(&message(2, 10_050), GAP, at(12_200)) == Place::Next);
-        let late = session.record(&message(2, 10_050), "q".into(), "a".into(), vec![], at(12_200));
-        assert_eq!(late.after, None, "it must not wait for the one that overtook it");
+        session.answer(&message(1), at(0));
+        // It stood in the queue for long, and so does the one before it.
+        let late = at(60_000);
+        assert_eq!(session.place(&message(3), Duration::ZERO, GAP, LIFETIME, late), Place::Early);
+        assert_eq!(session.place(&message(3), GAP, GAP, LIFETIME, late), Place::Next);
     }
 
     #[test]
-    fn a_handled_message_gives_its_reply_again() {
+    fn a_straggler_is_answered_once_and_waits_for_nobody() {
         let mut session = Session::default();
-        let first = message(1, 10_000);
-        let reply = session.record(&first, "q".into(), "the answer".into(), vec!["more".into()], at(10_000));
-        let Place::Handled(Some(turn)) = session.place(&first, GAP, at(10_500)) else { panic!("it is known") };
-        assert_eq!(turn.reply(&first, at(10_000)), reply);
-        session.forget();
-        assert!(session.place(&first, GAP, at(10_500)) == Place::Handled(None));
+        session.answer(&message(1), at(0));
+        let over = session.answer(&message(3), at(0));
+        assert_eq!(over, Order { after: Some(1), complete: false, pending_until: None });
+        assert_eq!(place(&session, 2, 0), Place::Next);
+        assert_eq!(session.answer(&message(2), at(0)).after, None, "it must not wait for the one that overtook it");
+        assert_eq!(place(&session, 2, 0), Place::Handled);
+        let next = session.answer(&message(4), at(0));
+        assert_eq!(next, Order { after: Some(3), complete: true, pending_until: None });
+    }
+
+    #[test]
+    fn a_message_without_a_reply_leaves_no_gap() {
+        let mut session = Session::default();
+        session.answer(&message(1), at(0));
+        session.pass(&message(2));
+        let next = session.answer(&message(3), at(0));
+        assert_eq!(next, Order { after: Some(1), complete: true, pending_until: None });
+    }
+
+    #[test]
+    fn what_was_before_a_session_is_left_to_the_record_of_the_send() {
+        let mut session = Session::default();
+        let first = session.answer(&message(500), at(0));
+        assert_eq!(first, Order { after: None, complete: false, pending_until: None });
+        assert_eq!((place(&session, 499, 0), place(&session, 500, 0)), (Place::Next, Place::Handled));
+    }
+
+    #[test]
+    fn replies_name_the_one_in_the_making_until_its_end() {
+        let mut session = Session::default();
+        session.answer(&message(1), at(0));
+        session.expect_reply(at(5_000));
+        assert_eq!(session.answer(&message(2), at(4_999)).pending_until, Some(at(5_000)));
+        assert_eq!(session.answer(&message(3), at(5_000)).pending_until, None);
     }
 
     #[test]
@@ -409,20 +477,47 @@ mod tests {
         assert_eq!(live.version, 3);
     }
 
+    #[test]
+    fn the_session_of_the_release_before_is_read() {
+        let state = r#"{"last":9,"answered":9,"chosen_language":"zh","spoken_language":null,"told_text_only":true,
+            "handled":["e7","e8","e9"],"turns":[
+            {"id":"e7","number":7,"after":6,"question":"q","answer":"a","suggestions":["s"]},
+            {"id":"e9","number":9,"after":7,"question":"q","answer":"a","suggestions":[]}]}"#;
+        let session = read_state(state).expect("a session");
+        assert_eq!(session.chosen_language, "zh".parse().ok());
+        let places: Vec<Place> = (7..=10).map(|number| place(&session, number, 0)).collect();
+        assert_eq!(places, [Place::Handled, Place::Next, Place::Handled, Place::Next]);
+        let written = serde_json::to_string(&session).expect("a session");
+        assert!(written.contains(r#""handled":[],"turns":[]"#), "the release before requires them: {written}");
+        assert!(read_state(&written).expect("its own") == session);
+    }
+
     proptest! {
+        /// The longest key there is, numbers of today's size, and whatever happened.
         #[test]
-        fn a_session_stays_bounded(lengths in proptest::collection::vec(0..2000_usize, 1..60)) {
-            let mut session = Session::default();
-            for (index, length) in lengths.iter().enumerate() {
-                let number = index as u64 + 1;
-                let words = "字".repeat(*length);
-                session.record(&message(number, 10_000 * number), words.clone(), words, vec![], at(0));
+        fn an_item_is_one_write_unit(skips in proptest::collection::vec(1..5_u64, 1..200), intents in proptest::collection::vec("[a-z_]{1,60}", 0..4)) {
+            let mut session = Session { version: u64::from(u32::MAX), ..Session::default() };
+            let mut next = 1_764_000_000_000_u64;
+            for skip in skips {
+                next += skip;
+                let order = session.answer(&message(next), at(0));
+                prop_assert!(order.after.is_none_or(|after| after < next));
+                session.expect_reply(at(next));
             }
-            prop_assert!(session.turns.len() <= MAX_TURNS && session.handled.len() <= MAX_HANDLED);
-            prop_assert!(session.turns.len() == 1 || session.turn_bytes() <= MAX_BYTES);
-            prop_assert_eq!(session.last, lengths.len() as u64);
+            session.offer(intents);
+            session.chosen_language = "zh".parse().ok();
+            session.spoken_language = "en".parse().ok();
             let state = serde_json::to_string(&session).expect("a session");
-            prop_assert!(serde_json::from_str::<Session>(&state).expect("its own") == session);
+            let read = read_state(&state).expect("its own");
+            prop_assert_eq!(&read, &Session { version: 0, ..session.clone() });
+            let name = format!("whatsapp/{}/{}", "b".repeat(32), "c".repeat(Conversation::MAX_CHAT_BYTES));
+            let item = Item::from([
+                ("conversation".to_owned(), text(name)),
+                ("version".to_owned(), number(session.version)),
+                ("expires_at".to_owned(), number(1_764_000_000)),
+                ("state".to_owned(), text(state)),
+            ]);
+            prop_assert!(size(&item) <= 1024, "{} bytes", size(&item));
         }
     }
 }

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use hoopoe_message::{BotId, Channel, Content, Conversation, InboundMessage, MessageId, Reply, Timestamp};
 use hoopoe_store::sends::{Attempt, Settled};
 use hoopoe_store::sessions::WriteError;
-use hoopoe_store::{Begin, Sends, Session, Sessions};
+use hoopoe_store::{Begin, Departure, Sends, Session, Sessions};
 
 /// More than a batch of a queue, fewer than DynamoDB takes.
 const CONVERSATIONS: usize = 12;
@@ -30,26 +30,26 @@ async fn sessions_of_a_batch_are_one_request_and_a_stale_one_alone_conflicts() {
     let names: Vec<&Conversation> = conversations.iter().collect();
     let now = Timestamp::now();
 
-    let new = sessions.read(&names, now).await.expect("no sessions");
+    let new = read(&sessions, &names, now).await;
     let written = write(&sessions, &conversations, &new, 1, now).await;
     assert!(written.iter().all(Result::is_ok), "{written:?}");
     assert_eq!(calls.take(), ["BatchGetItem", "BatchExecuteStatement"]);
 
-    let mut read = sessions.read(&names, now).await.expect("sessions");
-    read[3] = Session::default();
-    let written = write(&sessions, &conversations, &read, 2, now).await;
+    let mut known = read(&sessions, &names, now).await;
+    known[3] = Session::default();
+    let written = write(&sessions, &conversations, &known, 2, now).await;
     for (index, written) in written.iter().enumerate() {
         assert_eq!(matches!(written, Err(WriteError::Conflict)), index == 3, "{index}: {written:?}");
     }
     assert_eq!(calls.take(), ["BatchGetItem", "BatchExecuteStatement", "PutItem"], "the refused one is tried alone");
 
     let later = now.plus(LIFETIME + Duration::from_secs(1));
-    let expired = sessions.read(&names, later).await.expect("no sessions");
+    let expired = read(&sessions, &names, later).await;
     let written = write(&sessions, &conversations, &expired, 3, later).await;
     assert!(written.iter().all(Result::is_ok), "an expired session is replaced: {written:?}");
     assert_eq!(calls.take().len(), 2 + CONVERSATIONS, "an insert does not replace, the single calls do");
 
-    let one = sessions.read(&names[..1], later).await.expect("a session");
+    let one = read(&sessions, &names[..1], later).await;
     assert!(write(&sessions, &conversations[..1], &one, 4, later).await[0].is_ok());
     assert_eq!(calls.take(), ["BatchGetItem", "PutItem"], "one that is alone is no batch");
 }
@@ -77,20 +77,24 @@ async fn sends_of_a_batch_are_begun_and_settled_together_and_each_once() {
     settle(&sends, &second[1..], &attempts[1..]).await;
     let third = replies(3, Some(2));
     calls.take();
-    let begun = join_all(third.iter().map(|reply| sends.begin(reply, deadline(), Timestamp::now()))).await;
+    let begun = join_all(third.iter().map(|reply| sends.begin(reply, departure(), Timestamp::now()))).await;
     for (index, begun) in begun.into_iter().enumerate() {
         match begun.expect("DynamoDB answers") {
             Begin::Wait(_) if index == 0 => {}
-            Begin::Send(attempt) if index > 0 => assert_eq!((attempt.attempt, attempt.part), (1, 0)),
+            Begin::Send(attempt) if index > 0 => assert_eq!((attempt.refusals, attempt.part), (0, 0)),
             begun => panic!("{index}: {begun:?}"),
         }
     }
     assert_eq!(calls.take(), ["BatchExecuteStatement", "UpdateItem"], "the one that waits asked alone");
 
-    let repeated = join_all(second[1..].iter().map(|reply| sends.begin(reply, deadline(), Timestamp::now()))).await;
+    let repeated = join_all(second[1..].iter().map(|reply| sends.begin(reply, departure(), Timestamp::now()))).await;
     for begun in repeated {
         assert_eq!(begun.expect("DynamoDB answers"), Begin::Settled);
     }
+}
+
+async fn read(sessions: &Sessions, names: &[&Conversation], now: Timestamp) -> Vec<Session> {
+    sessions.read(names, now).await.into_iter().map(|session| session.expect("DynamoDB answers")).collect()
 }
 
 async fn write(
@@ -105,7 +109,7 @@ async fn write(
         .zip(read)
         .map(|(conversation, session)| {
             let mut session = session.clone();
-            session.record_silent(&message(conversation, number));
+            session.pass(&message(conversation, number));
             session
         })
         .collect();
@@ -116,7 +120,7 @@ async fn write(
 }
 
 async fn begin(sends: &Sends, replies: &[Reply]) -> Vec<Attempt> {
-    let begun = join_all(replies.iter().map(|reply| sends.begin(reply, deadline(), Timestamp::now()))).await;
+    let begun = join_all(replies.iter().map(|reply| sends.begin(reply, departure(), Timestamp::now()))).await;
     let attempts = begun.into_iter().map(|begun| match begun.expect("DynamoDB answers") {
         Begin::Send(attempt) => attempt,
         begun => panic!("it is to be sent: {begun:?}"),
@@ -134,8 +138,9 @@ async fn settle(sends: &Sends, replies: &[Reply], attempts: &[Attempt]) {
     }
 }
 
-fn deadline() -> Timestamp {
-    Timestamp::now().plus(Duration::from_secs(30))
+fn departure() -> Departure {
+    let deadline = Timestamp::now().plus(Duration::from_secs(30));
+    Departure { deadline, waited: Duration::ZERO, repeatable_until: None }
 }
 
 fn conversations() -> Vec<Conversation> {
@@ -170,6 +175,8 @@ fn reply(conversation: &Conversation, number: u64, after: Option<u64>) -> Reply 
         address: String::new(),
         number,
         after,
+        complete: true,
+        pending_until: None,
         received_at: Timestamp::now(),
         created_at: Timestamp::now(),
         text: "hello".into(),

@@ -370,6 +370,8 @@ fn reply(bot: &BotId, chat: u64) -> Reply {
         address: json!({ "chat": chat }).to_string(),
         number: 1,
         after: None,
+        complete: false,
+        pending_until: None,
         received_at: now,
         created_at: now,
         text: "hello".into(),

@@ -81,8 +81,8 @@ async fn settled(stack: &Stack, bot: &TelegramBot<'_>, body: &str) {
         let key = AttributeValue::S(format!("telegram/{}/91", bot.name));
         let read = stack.dynamodb.get_item().table_name(stack.output("SendsTableName")).key("conversation", key);
         let item = read.consistent_read(true).send().await.expect("the table answers").item?;
-        let record = item.get(&format!("m:{}", reply.id))?.as_m().ok()?;
-        (record.get("state")?.as_s().ok()? == "sent").then_some(())
+        let last: u64 = item.get("last")?.as_n().ok()?.parse().ok()?;
+        (last >= reply.number && !item.contains_key("open")).then_some(())
     })
     .await;
 }

@@ -87,6 +87,8 @@ async fn a_late_reply_goes_along_with_the_next() {
         address: String::new(),
         number: 0,
         after: None,
+        complete: false,
+        pending_until: None,
         received_at: Timestamp::now(),
         created_at: Timestamp::now(),
         text: "What was asked before.".into(),

@@ -43,7 +43,12 @@ impl Backend for Memory {
     async fn accept(&self, _bot: &BotId, message: Incoming) -> Result<Accepted, BackendError> {
         let mut state = self.state.lock().expect("no panic");
         if state.failing {
-            return Err(StoreError::Call { operation: "claiming", cause: "secret inside".into() }.into());
+            return Err(StoreError::Call {
+                operation: "claiming",
+                cause: "secret inside".into(),
+                needs_operator: false,
+            }
+            .into());
         }
         let known = state.accepted.iter().position(|earlier| earlier.id == message.id);
         let index = known.unwrap_or_else(|| {

@@ -61,7 +61,9 @@ fn taken(what: &str, answer: &http::Answer, outcome: Outcome) -> anyhow::Result<
 
 fn refused(what: &str, answer: &http::Answer, outcome: Outcome) -> anyhow::Error {
     match answer.echo.cut(outcome) {
-        Outcome::Refused { reason, .. } => anyhow!("nothing was stored: the platform refuses {what}: {reason}"),
+        Outcome::Refused { reason, .. } | Outcome::Unknown { reason } => {
+            anyhow!("nothing was stored: the platform refuses {what}: {reason}")
+        }
         Outcome::Sent => anyhow!("nothing was stored: the platform's answer to {what} is not understood"),
     }
 }

@@ -226,6 +226,8 @@ mod tests {
             address: String::new(),
             number,
             after: None,
+            complete: false,
+            pending_until: None,
             received_at: Timestamp::from_secs(1),
             created_at: Timestamp::from_secs(1),
             text: "hello".into(),

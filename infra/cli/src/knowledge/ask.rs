@@ -72,7 +72,7 @@ impl Ask {
                 asked.outcome = "answer";
                 (asked.intent, asked.probability) = (Some(intent.to_owned()), Some(probability));
                 asked.text = text.to_owned();
-                asked.suggestions = suggestions.into_iter().map(str::to_owned).collect();
+                asked.suggestions = suggestions.into_iter().map(|next| next.title.to_owned()).collect();
             }
             Decision::Suggest { intents } => {
                 asked.outcome = "suggestions";

@@ -99,7 +99,7 @@ fn escaped(character: char) -> usize {
 impl Sender for Dingtalk {
     type Keys = SendKeys;
 
-    /// Neither way has a key by which DingTalk would drop a second message, so no part is idempotent.
+    /// Neither way has a key by which DingTalk would drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let mut address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
         address.session = address.session.filter(|session| is_dingtalks(&session.url, keys.api_base.as_deref()));

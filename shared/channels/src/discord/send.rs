@@ -16,6 +16,9 @@ use super::{API_BASE, Address, Discord, button, is_interaction_token, markdown};
 use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after};
 use crate::split::split;
 
+/// How long an interaction's token lives.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
 /// "2000 characters". Discord counts code points (discord/discord-api-docs, issue 1315), of which there are never more
 /// than UTF-16 units.
 const MAX_CONTENT_UTF16: usize = 2000;
@@ -69,7 +72,9 @@ impl Sender for Discord {
             if !rows.is_empty() {
                 body["components"] = rows.into();
             }
-            Ok(Part { request: call(&body)?, fallback, idempotent: at == 0 })
+            // The first part replaces what stands there, however often, for as long as the interaction's token lives.
+            let repeatable_for = (at == 0).then_some(TOKEN_LIFETIME);
+            Ok(Part { request: call(&body)?, fallback, repeatable_for, fallback_repeatable_for: repeatable_for })
         });
         parts.collect()
     }

@@ -30,6 +30,9 @@ use crate::split::split;
 /// most 16 KB, and they are as much as a person wants to read at once.
 const MAX_TEXT: usize = 4000;
 
+/// "持有相同uuid的请求1小时内至多成功执行一次", less five minutes for clocks that are apart.
+const KNOWN_FOR: Duration = Duration::from_secs(55 * 60);
+
 /// How much of [`MAX_TEXT`] a character takes: the end of a line begins a paragraph, whose JSON is as long as that of
 /// nine characters.
 const fn size(character: char) -> usize {
@@ -68,8 +71,7 @@ impl SendKeys {
 impl Sender for Feishu {
     type Keys = SendKeys;
 
-    /// "持有相同uuid的请求1小时内至多成功执行一次": every part has one, so each is idempotent for an hour. A fallback has its
-    /// part's, so never both are shown.
+    /// Every part has a `uuid`, so each may be repeated, and a fallback has its part's, so never both are shown.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
         if !address.is_valid() {
@@ -89,7 +91,7 @@ impl Sender for Feishu {
             } else {
                 (send(Message::post(text))?, None)
             };
-            Ok(Part { request, fallback, idempotent: true })
+            Ok(Part { request, fallback, repeatable_for: Some(KNOWN_FOR), fallback_repeatable_for: Some(KNOWN_FOR) })
         });
         parts.collect()
     }

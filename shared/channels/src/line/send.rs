@@ -42,6 +42,9 @@ const MAX_LABEL: usize = 20;
 /// Of a message action's text, counted alike.
 const MAX_ACTION_TEXT: usize = 300;
 
+/// LINE knows a retry key for 24 hours ("Retry failed API requests"); less one for clocks that are apart.
+const KNOWN_FOR: Duration = Duration::from_secs(23 * 3600);
+
 /// Makes LINE drop a second request ("Retry failed API requests",
 /// <https://developers.line.biz/en/docs/messaging-api/retrying-api-request/>). It is good for 24 hours, and refused
 /// with 400 on a reply.
@@ -81,7 +84,7 @@ impl SendKeys {
 impl Sender for Line {
     type Keys = SendKeys;
 
-    /// Pushes are idempotent. A request with a reply token is not: LINE refuses a second one as it does an expired one,
+    /// Pushes may be repeated. A request with a reply token is not: LINE refuses a second one as it does an expired one,
     /// so whether the first arrived cannot be told.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
@@ -101,8 +104,18 @@ impl Sender for Line {
         let parts = messages.chunks(MAX_MESSAGES).enumerate().map(|(at, messages)| {
             let push = keys.push(&address.to, messages, &idempotency_key(reply, at))?;
             Ok(match reply_token.filter(|_| at == 0) {
-                Some(token) => Part { request: keys.reply(token, messages)?, fallback: Some(push), idempotent: false },
-                None => Part { request: push, fallback: None, idempotent: true },
+                Some(token) => Part {
+                    request: keys.reply(token, messages)?,
+                    fallback: Some(push),
+                    repeatable_for: None,
+                    fallback_repeatable_for: Some(KNOWN_FOR),
+                },
+                None => Part {
+                    request: push,
+                    fallback: None,
+                    repeatable_for: Some(KNOWN_FOR),
+                    fallback_repeatable_for: None,
+                },
             })
         });
         parts.collect()
@@ -118,6 +131,10 @@ impl Sender for Line {
             return Outcome::Sent;
         }
         let says = |words: &str| answer.message.to_ascii_lowercase().contains(words);
+        // "The request may have been accepted" ("Retry failed API requests"): what was sent with a retry key is repeated.
+        if status.is_server_error() {
+            return Outcome::Unknown { reason: format!("HTTP {} of the Messaging API", status.as_u16()) };
+        }
         let (retry, hint) = match status.as_u16() {
             // A push that was sent before under the same retry key.
             409 if headers.contains_key(ACCEPTED_REQUEST) || says("already accepted") => return Outcome::Sent,

@@ -34,7 +34,7 @@ pub struct SendKeys {
 impl Sender for Messenger {
     type Keys = SendKeys;
 
-    /// The Send API takes no key that would make Messenger drop a second message, so no part is idempotent.
+    /// The Send API takes no key that would make Messenger drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         if !meta::is_number(&reply.address) {
             return Err(Unrenderable::Address);
@@ -53,7 +53,8 @@ impl Sender for Messenger {
             Ok(Part {
                 request: request(json!({ "text": text, "quick_replies": quick_replies }))?,
                 fallback: fits.then(|| request(json!({ "text": numbered }))).transpose()?,
-                idempotent: false,
+                repeatable_for: None,
+                fallback_repeatable_for: None,
             })
         });
         parts.collect()

@@ -6,6 +6,8 @@
 //!
 //! Suggestions are numbered lines below the text: buttons (`keyboard`) need QQ's approval for each bot.
 
+use std::time::Duration;
+
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -19,6 +21,9 @@ use crate::sender::{
 use crate::split::split;
 
 const API_BASE: &str = "https://api.sgroup.qq.com";
+/// For how long QQ surely knows a `msg_seq` again: a message can be answered for five minutes, in a private chat for
+/// longer.
+const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
 
 const TOKEN_URL: &str = "https://bots.qq.com/app/getAppAccessToken";
 
@@ -76,7 +81,8 @@ impl Sender for Qq {
             Ok(Part {
                 request: ApiRequest::post_json(&url, body.to_string())?.with_token("QQBot"),
                 fallback: None,
-                idempotent: numbered && matches!(answers, Answers::Message(_)),
+                repeatable_for: (numbered && matches!(answers, Answers::Message(_))).then_some(KNOWN_FOR),
+                fallback_repeatable_for: None,
             })
         });
         parts.collect()

@@ -64,7 +64,7 @@ fn post(url: &str, body: &Value) -> http::Result<ApiRequest> {
 impl Sender for Slack {
     type Keys = SendKeys;
 
-    /// Slack documents no key that would make it drop a second message, so no part is idempotent.
+    /// Slack documents no key that would make it drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
         let in_time = now.since(reply.received_at) < RESPONSE_LIFETIME;
@@ -83,7 +83,7 @@ impl Sender for Slack {
                     (request, keys.ephemeral(&address, only, words.plain())?)
                 }
             };
-            Ok(Part { request, fallback: Some(fallback), idempotent: false })
+            Ok(Part { request, fallback: Some(fallback), repeatable_for: None, fallback_repeatable_for: None })
         });
         parts.collect()
     }

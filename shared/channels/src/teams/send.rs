@@ -51,7 +51,7 @@ pub struct SendKeys {
 impl Sender for Teams {
     type Keys = SendKeys;
 
-    /// An activity takes no key that would make the service drop a second one, so no part is idempotent.
+    /// An activity takes no key that would make the service drop a second one, so no part may be repeated.
     ///
     /// The fallback is the same words without buttons, sent to the conversation and not in reply to the question:
     /// somebody may have deleted that meanwhile.

@@ -49,7 +49,7 @@ impl SendKeys {
 impl Sender for Telegram {
     type Keys = SendKeys;
 
-    /// `sendMessage` takes no key that would make Telegram drop a second one, so no part is idempotent.
+    /// `sendMessage` takes no key that would make Telegram drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
         let url = keys.url("sendMessage");

@@ -47,7 +47,7 @@ impl SendKeys {
 impl Sender for Wechat {
     type Keys = SendKeys;
 
-    /// No call takes a key that would make WeChat drop a second one, so no part is idempotent.
+    /// No call takes a key that would make WeChat drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let user = Address::decode(&reply.address).ok_or(Unrenderable::Address)?.user;
         let url = keys.url("/cgi-bin/message/custom/send");
@@ -80,7 +80,12 @@ impl Sender for Wechat {
                 entries.map(|(id, words)| json!({ "id": id.to_string(), "content": words })).collect();
             let menu = json!({ "head_content": text, "list": entries, "tail_content": "" });
             let fallback = send_text(&format!("{text}{numbered}"))?;
-            Ok(Part { request: send("msgmenu", menu)?, fallback: Some(fallback), idempotent: false })
+            Ok(Part {
+                request: send("msgmenu", menu)?,
+                fallback: Some(fallback),
+                repeatable_for: None,
+                fallback_repeatable_for: None,
+            })
         });
         parts.collect()
     }

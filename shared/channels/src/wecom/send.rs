@@ -42,7 +42,7 @@ impl Sender for Wecom {
     type Keys = SendKeys;
 
     /// There is `enable_duplicate_check`, but it compares contents: it would also drop the answer to a question
-    /// asked twice. So it is off, and no part is idempotent.
+    /// asked twice. So it is off, and no part may be repeated.
     ///
     /// WeCom refuses a body with escaped control characters (40033), so there are none.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {

@@ -45,7 +45,7 @@ pub struct SendKeys {
 impl Sender for Whatsapp {
     type Keys = SendKeys;
 
-    /// `messages` takes no key that would make WhatsApp drop a second one, so no part is idempotent.
+    /// `messages` takes no key that would make WhatsApp drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
         let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
         let request = |kind: &str, content: Value| keys.request(&address, kind, content);
@@ -71,7 +71,8 @@ impl Sender for Whatsapp {
         parts.push(Part {
             request: request("interactive", menu.below(&markup::literal(body)))?,
             fallback: fits.then(|| text(&numbered)).transpose()?,
-            idempotent: false,
+            repeatable_for: None,
+            fallback_repeatable_for: None,
         });
         Ok(parts)
     }

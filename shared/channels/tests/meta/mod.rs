@@ -154,6 +154,7 @@ pub(crate) fn check_is_read<P: Sender>() {
         let retry = match P::read_check(status, &HeaderMap::new(), body.as_bytes()) {
             Outcome::Sent => None,
             Outcome::Refused { retry, .. } => Some(retry),
+            Outcome::Unknown { reason } => panic!("{body}: {reason}"),
         };
         assert_eq!(retry, told, "{body}");
     }

@@ -19,6 +19,8 @@ pub(crate) fn reply<P: Sender>(chat: &str, id: &str, address: &str, text: &str, 
         address: address.into(),
         number: 1,
         after: None,
+        complete: false,
+        pending_until: None,
         received_at: NOW,
         created_at: NOW,
         text: text.into(),
@@ -40,7 +42,7 @@ pub(crate) fn request(request: http::Result<ApiRequest>, token: Option<&SecretSt
 pub(crate) fn parts(parts: Vec<Part>, token: Option<&SecretString>) -> Vec<Value> {
     let shown = |part: Part| {
         let mut shown = request(Ok(part.request), token);
-        shown["idempotent"] = part.idempotent.into();
+        shown["repeatable"] = part.repeatable_for.is_some().into();
         if let Some(fallback) = part.fallback {
             shown["fallback"] = request(Ok(fallback), token);
         }

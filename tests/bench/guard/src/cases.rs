@@ -105,6 +105,8 @@ fn render<P: Counterpart>(chat: &str) -> anyhow::Result<Case> {
         address,
         number: 2,
         after: Some(1),
+        complete: false,
+        pending_until: None,
         received_at: NOW,
         created_at: NOW,
         text: CHINESE.repeat(3),

@@ -1,42 +1,48 @@
-//! One message, and what the bot says to it.
+//! The answers that somebody wrote: the pack's, found by the model, and what the bot says of itself.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use hoopoe_encoder::{Embeddings, Encoder, EncoderError, EncoderFiles, Options};
-use hoopoe_knowledge::{Date, Knowledge, TextName};
+use hoopoe_knowledge::{Date, Knowledge, LoadError, Suggestion, TextName};
 use hoopoe_message::{ChannelEvent, Command, Content, Decision, InboundMessage, Language, Timestamp};
 use hoopoe_store::Session;
 use hoopoe_telemetry::{count, count_with};
-use lambda_runtime::Error;
 
-/// Of a question the session keeps this much.
-const MAX_KEPT: usize = 500;
+use crate::responder::{Responder, Response};
 
 /// The model and what the bot knows.
-pub(crate) struct Answerer {
+pub struct Written {
     encoder: Mutex<Encoder>,
     knowledge: Knowledge,
 }
 
-/// What the bot says.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Answer {
-    /// This, to this question.
-    Say { question: String, text: String, suggestions: Vec<String>, decision: Option<Decision> },
-    /// Nothing: it was said before, or nobody is there to hear it.
-    Nothing,
-    /// Nothing, and the session is to be forgotten.
-    Leave,
+/// Why the bundle cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum WrittenError {
+    /// The model.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// What the bot knows.
+    #[error(transparent)]
+    Knowledge(#[from] LoadError),
 }
 
-impl Answerer {
+/// The questions of a batch, encoded together.
+pub struct Questions {
+    /// For each message the row of its question, where it has one.
+    rows: Vec<Option<usize>>,
+    /// `None` where ONNX Runtime failed on them together: each is encoded alone then.
+    embeddings: Option<Embeddings>,
+}
+
+impl Written {
     /// Loads both from the function's bundle.
     ///
     /// # Errors
     ///
     /// Names the file that is missing or does not fit the others.
-    pub(crate) fn load(bundle: &Path) -> Result<Self, Error> {
+    pub fn load(bundle: &Path) -> Result<Self, WrittenError> {
         let encoder = {
             let _span = tracing::info_span!("load_encoder").entered();
             Encoder::load(&EncoderFiles::in_bundle(bundle), Options::from_environment())?
@@ -47,56 +53,11 @@ impl Answerer {
     }
 
     /// Encodes texts, in one run where they fit.
-    ///
-    /// # Errors
-    ///
-    /// When ONNX Runtime fails.
-    pub(crate) fn encode(&self, texts: &[&str]) -> Result<Embeddings, EncoderError> {
+    fn encode(&self, texts: &[&str]) -> Result<Embeddings, EncoderError> {
         self.encoder.lock().unwrap_or_else(PoisonError::into_inner).encode(texts)
     }
 
-    /// What the bot says to a message. `embedding` is that of its [`question`], where it has one. The session learns
-    /// the language of the message, or, until one showed any, the language that the platform states.
-    ///
-    /// # Errors
-    ///
-    /// When ONNX Runtime fails.
-    pub(crate) fn answer(
-        &self,
-        message: &InboundMessage,
-        session: &mut Session,
-        embedding: Option<&[f32]>,
-        now: Timestamp,
-    ) -> Result<Answer, EncoderError> {
-        assume_language(session, message.language, self.knowledge.languages());
-        match &message.content {
-            Content::Event(ChannelEvent::Left) => Ok(Answer::Leave),
-            Content::Event(ChannelEvent::Joined) => Ok(self.welcome(session, now)),
-            Content::Unsupported if session.told_text_only => Ok(Answer::Nothing),
-            Content::Unsupported => {
-                session.told_text_only = true;
-                Ok(self.say(TextName::TextOnly, self.language(session)))
-            }
-            Content::Text(text) => match Command::parse(text) {
-                Some(command) => Ok(self.obey(command, session, now)),
-                None => match picked(text, session) {
-                    Some(title) => {
-                        let embedding = self.encode(&[&title])?;
-                        Ok(self.decide(&title, embedding.row(0), session, now))
-                    }
-                    None => match embedding {
-                        Some(embedding) => Ok(self.decide(text, embedding, session, now)),
-                        None => {
-                            let embedding = self.encode(&[text])?;
-                            Ok(self.decide(text, embedding.row(0), session, now))
-                        }
-                    },
-                },
-            },
-        }
-    }
-
-    fn obey(&self, command: Command, session: &mut Session, now: Timestamp) -> Answer {
+    fn obey(&self, command: Command, session: &mut Session, now: Timestamp) -> Response {
         match command {
             Command::Start => self.welcome(session, now),
             Command::Help | Command::Lang(None) => self.say(TextName::Help, self.language(session)),
@@ -116,50 +77,36 @@ impl Answerer {
         }
     }
 
-    fn decide(&self, question: &str, embedding: &[f32], session: &mut Session, now: Timestamp) -> Answer {
+    fn decide(&self, question: &str, embedding: &[f32], session: &mut Session, now: Timestamp) -> Response {
         let language = session.chosen_language.unwrap_or_else(|| {
             let spoken = self.knowledge.language_of(question, embedding, session.spoken_language);
             session.spoken_language = Some(spoken);
             spoken
         });
-        let question_kept = question[..question.floor_char_boundary(MAX_KEPT)].to_owned();
         use hoopoe_knowledge::Decision as Decided;
         match self.knowledge.decide(embedding, question, language, Date::of(now)) {
             Decided::Answer { intent, text, suggestions, probability } => {
                 count_with("Answered", 1, ("Pack", self.knowledge.name()), ("Intent", intent));
-                Answer::Say {
-                    question: question_kept,
-                    text: text.to_owned(),
-                    suggestions: suggestions.into_iter().map(str::to_owned).collect(),
-                    decision: Some(Decision::Answer { intent: intent.to_owned(), probability }),
-                }
+                let decision = Decision::Answer { intent: intent.to_owned(), probability };
+                offer(session, text, &suggestions, Some(decision))
             }
             Decided::Suggest { intents } => {
                 count("Suggested", 1, ("Pack", self.knowledge.name()));
-                Answer::Say {
-                    question: question_kept,
-                    text: self.knowledge.text(TextName::DidYouMean, language).to_owned(),
-                    suggestions: intents.iter().map(|suggestion| suggestion.title.to_owned()).collect(),
-                    decision: intents.first().map(|nearest| Decision::Suggest {
-                        intent: nearest.intent.to_owned(),
-                        probability: nearest.probability,
-                    }),
-                }
+                let nearest = intents.first().map(|nearest| Decision::Suggest {
+                    intent: nearest.intent.to_owned(),
+                    probability: nearest.probability,
+                });
+                offer(session, self.knowledge.text(TextName::DidYouMean, language), &intents, nearest)
             }
             Decided::Fallback => {
                 count("Fallbacks", 1, ("Pack", self.knowledge.name()));
-                Answer::Say {
-                    question: question_kept,
-                    text: self.knowledge.text(TextName::Fallback, language).to_owned(),
-                    suggestions: Vec::new(),
-                    decision: Some(Decision::Fallback),
-                }
+                offer(session, self.knowledge.text(TextName::Fallback, language), &[], Some(Decision::Fallback))
             }
         }
     }
 
     /// The welcome and the questions it offers; in every language of the pack to somebody whose language is not known yet.
-    fn welcome(&self, session: &Session, now: Timestamp) -> Answer {
+    fn welcome(&self, session: &mut Session, now: Timestamp) -> Response {
         let text = match session.chosen_language.or(session.spoken_language) {
             Some(language) => self.knowledge.text(TextName::Welcome, language).to_owned(),
             None => {
@@ -173,22 +120,87 @@ impl Answerer {
             }
         };
         let starters = self.knowledge.starters(self.language(session), Date::of(now));
-        let suggestions = starters.into_iter().map(str::to_owned).collect();
-        Answer::Say { question: String::new(), text, suggestions, decision: None }
+        offer(session, &text, &starters, None)
     }
 
-    fn say(&self, name: TextName, language: Language) -> Answer {
+    fn say(&self, name: TextName, language: Language) -> Response {
         self.text(name, language, None)
     }
 
-    fn text(&self, name: TextName, language: Language, decision: Option<Decision>) -> Answer {
+    fn text(&self, name: TextName, language: Language, decision: Option<Decision>) -> Response {
         let text = self.knowledge.text(name, language).to_owned();
-        Answer::Say { question: String::new(), text, suggestions: Vec::new(), decision }
+        Response::Say { text, suggestions: Vec::new(), decision }
     }
 
     fn language(&self, session: &Session) -> Language {
         session.chosen_language.or(session.spoken_language).unwrap_or(self.knowledge.default_language())
     }
+
+    /// The quick reply that a bare number means, on platforms that show them as a numbered list.
+    fn picked(&self, text: &str, session: &Session) -> Option<&str> {
+        let number: usize = text.trim().parse().ok()?;
+        let intent = session.offered().get(number.checked_sub(1)?)?;
+        self.knowledge.title(intent, self.language(session))
+    }
+}
+
+impl Responder for Written {
+    type Read = Questions;
+    type Error = EncoderError;
+
+    fn read(&self, messages: &[&InboundMessage]) -> Questions {
+        let mut questions = Vec::with_capacity(messages.len());
+        let rows = messages.iter().map(|message| {
+            questions.push(question(message)?);
+            Some(questions.len() - 1)
+        });
+        let rows = rows.collect();
+        let embeddings = self.encode(&questions);
+        if let Err(error) = &embeddings {
+            tracing::error!(%error, "the questions of a batch cannot be encoded together");
+        }
+        Questions { rows, embeddings: embeddings.ok() }
+    }
+
+    fn respond(
+        &self,
+        read: &Questions,
+        at: usize,
+        message: &InboundMessage,
+        session: &mut Session,
+        now: Timestamp,
+    ) -> Result<Response, EncoderError> {
+        assume_language(session, message.language, self.knowledge.languages());
+        let text = match &message.content {
+            Content::Event(ChannelEvent::Left) => {
+                session.forget();
+                return Ok(Response::Nothing);
+            }
+            Content::Event(ChannelEvent::Joined) => return Ok(self.welcome(session, now)),
+            Content::Unsupported if session.told_text_only => return Ok(Response::Nothing),
+            Content::Unsupported => {
+                session.told_text_only = true;
+                return Ok(self.say(TextName::TextOnly, self.language(session)));
+            }
+            Content::Text(text) => text,
+        };
+        if let Some(command) = Command::parse(text) {
+            return Ok(self.obey(command, session, now));
+        }
+        let picked = self.picked(text, session).map(str::to_owned);
+        let text = picked.as_ref().unwrap_or(text);
+        match (&picked, &read.embeddings, read.rows[at]) {
+            (None, Some(embeddings), Some(row)) => Ok(self.decide(text, embeddings.row(row), session, now)),
+            _ => Ok(self.decide(text, self.encode(&[text])?.row(0), session, now)),
+        }
+    }
+}
+
+/// Says a text and offers intents, which the session remembers.
+fn offer(session: &mut Session, text: &str, offered: &[Suggestion<'_>], decision: Option<Decision>) -> Response {
+    session.offer(offered.iter().map(|suggestion| suggestion.intent.to_owned()));
+    let suggestions = offered.iter().map(|suggestion| suggestion.title.to_owned()).collect();
+    Response::Say { text: text.to_owned(), suggestions, decision }
 }
 
 /// Takes the language that the platform states for the person's own, if the bot speaks it and nothing better is known.
@@ -199,17 +211,11 @@ fn assume_language(session: &mut Session, stated: Option<Language>, spoken_by_bo
 }
 
 /// The text of a message that the model has to read; `None` for events and commands.
-pub(crate) fn question(message: &InboundMessage) -> Option<&str> {
+fn question(message: &InboundMessage) -> Option<&str> {
     match &message.content {
         Content::Text(text) if Command::parse(text).is_none() => Some(text),
         _ => None,
     }
-}
-
-/// The quick reply that a bare number means, on platforms that show them as a numbered list.
-fn picked(text: &str, session: &Session) -> Option<String> {
-    let number: usize = text.trim().parse().ok()?;
-    session.last_turn()?.suggestions.get(number.checked_sub(1)?).cloned()
 }
 
 #[cfg(test)]

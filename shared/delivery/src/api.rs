@@ -1,0 +1,280 @@
+//! One platform's send API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hoopoe_aws::Clock;
+use hoopoe_channels::{ApiRequest, Echo, Outcome, Part, Retry, Sender};
+use hoopoe_keyring::{KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, TokenError, Tokens, Turn};
+use hoopoe_message::BotId;
+use hoopoe_store::Transcripts;
+use hoopoe_telemetry::count;
+use secrecy::SecretString;
+
+use crate::http::{Answer, Broken, Http};
+use crate::passage::{End, Passage};
+use crate::retry::Kind;
+
+/// How long a request waits for its turn; where that comes later, the reply goes back to the queue.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A reply that is left for a webhook function has its place there: written twice, it is there once.
+const LEFT_FOR: Duration = hoopoe_store::transcripts::LIFETIME;
+
+/// What the sends of all platforms share.
+pub(crate) struct Means<H> {
+    pub(crate) http: H,
+    pub(crate) clock: Clock,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) transcripts: Transcripts,
+}
+
+/// A platform, whichever it is.
+pub(crate) trait Platform: Send + Sync {
+    /// Sends a reply, part after part, each after its record says so.
+    fn send<'a>(&'a self, passage: &'a mut Passage<'_>) -> BoxFuture<'a, Result<(), End>>;
+}
+
+/// A platform that has an API.
+pub(crate) struct Api<S: Sender, H> {
+    keyring: Keyring<S::Keys>,
+    means: Arc<Means<H>>,
+}
+
+impl<S: Sender, H: Http> Api<S, H> {
+    pub(crate) fn new(place: Place, means: Arc<Means<H>>) -> Self {
+        Self { keyring: Keyring::new(place, S::CHANNEL, Purpose::Send), means }
+    }
+
+    /// Sends with the secret in force and, where the platform does not accept that, once with each other live version: a
+    /// rotation that goes wrong costs an alarm and no reply.
+    async fn send(&self, passage: &mut Passage<'_>) -> Result<(), End> {
+        let bot = &passage.reply.conversation.bot;
+        let mut live = self.keyring.get(bot).await.map_err(unreadable)?;
+        let mut tried = Vec::new();
+        let mut secret = live.current();
+        loop {
+            let ended = self.send_as(&secret.keys, live.quota(), passage).await;
+            let refused = matches!(ended, Err(End::Failed { kind: Kind::Refused(Retry::BadCredential), .. }));
+            if refused || ended.is_ok() {
+                self.keyring.used(bot, &live, secret.version, ended.is_ok()).await;
+            }
+            if !refused {
+                return ended;
+            }
+            count("CredentialsRefused", 1, ("Function", "deliver"));
+            tracing::error!(channel = %S::CHANNEL, %bot, version = secret.version, "the platform refuses the bot's secret");
+            tried.push(secret.version);
+            // Perhaps the operator stored a newer one since this function read them.
+            if let Some(newer) = self.keyring.look_again(bot, &live).await.map_err(unreadable)? {
+                live = newer;
+            }
+            let Some(other) = live.iter().find(|secret| !tried.contains(&secret.version)) else { return ended };
+            secret = other;
+        }
+    }
+
+    async fn send_as(&self, keys: &S::Keys, quota: Quota, passage: &mut Passage<'_>) -> Result<(), End> {
+        if S::is_passive(keys) {
+            return leave(&self.means, passage).await;
+        }
+        let parts = S::render(keys, passage.reply, self.means.clock.now()).map_err(|error| never(&error))?;
+        let Some(first) = parts.first() else { return Ok(()) };
+        // All that may take long or fail comes before the reply is begun: whatever ends the function until then, the
+        // platform has nothing.
+        let bot = &passage.reply.conversation.bot;
+        if first.request.needs_token() {
+            self.token(keys, bot, passage).await?;
+        }
+        self.turn(bot, quota, passage).await?;
+        let begin_at = passage.begin(first.repeatable_for).await?;
+        let mut has_turn = true;
+        for part in parts.into_iter().skip(begin_at) {
+            self.send_part(Sending { keys, bot, quota }, part, passage, &mut has_turn).await?;
+            passage.went_out();
+        }
+        Ok(())
+    }
+
+    async fn send_part(
+        &self,
+        sending: Sending<'_, S>,
+        part: Part,
+        passage: &mut Passage<'_>,
+        has_turn: &mut bool,
+    ) -> Result<(), End> {
+        let Part { request, fallback, repeatable_for, fallback_repeatable_for } = part;
+        let ended = match self.request(sending, request, repeatable_for, passage, has_turn).await {
+            Err(End::Failed { kind: Kind::Refused(Retry::Fallback), reason }) => match fallback {
+                Some(fallback) => self.request(sending, fallback, fallback_repeatable_for, passage, has_turn).await,
+                None => Err(End::failed(Kind::Refused(Retry::Never), reason)),
+            },
+            ended => ended,
+        };
+        ended.map_err(|end| match end {
+            End::Failed { kind: Kind::Refused(Retry::Fallback), reason } => {
+                End::failed(Kind::Refused(Retry::Never), reason)
+            }
+            other => other,
+        })
+    }
+
+    /// Sends a request, and once more with a new access token where the platform does not accept the one it came with.
+    async fn request(
+        &self,
+        sending: Sending<'_, S>,
+        request: ApiRequest,
+        repeatable_for: Option<Duration>,
+        passage: &mut Passage<'_>,
+        has_turn: &mut bool,
+    ) -> Result<(), End> {
+        if !request.needs_token() {
+            return self.attempt(sending, request, None, repeatable_for, passage, has_turn).await;
+        }
+        let Sending { keys, bot, .. } = sending;
+        let token = self.token(keys, bot, passage).await?;
+        let ended = self.attempt(sending, request.clone(), Some(&token), repeatable_for, passage, has_turn).await;
+        let Err(End::Failed { kind: Kind::Refused(Retry::NewToken), .. }) = ended else { return ended };
+        self.means.tokens.reject(S::CHANNEL, bot).await.map_err(|error| End::failed(Kind::Unready, error))?;
+        let token = self.token(keys, bot, passage).await?;
+        self.attempt(sending, request, Some(&token), repeatable_for, passage, has_turn).await
+    }
+
+    async fn attempt(
+        &self,
+        sending: Sending<'_, S>,
+        request: ApiRequest,
+        token: Option<&SecretString>,
+        repeatable_for: Option<Duration>,
+        passage: &mut Passage<'_>,
+        has_turn: &mut bool,
+    ) -> Result<(), End> {
+        if !std::mem::take(has_turn) {
+            self.turn(sending.bot, sending.quota, passage).await?;
+        }
+        passage.leave(repeatable_for).await?;
+        let (answer, echo) = self.exchange(request, token).await.map_err(|broken| match broken {
+            Err(error) => error,
+            Ok(Broken::Invalid) => never(&Broken::Invalid),
+            Ok(Broken::NoConnection) => End::failed(Kind::Refused(Retry::Backoff), Broken::NoConnection),
+            Ok(broken @ (Broken::NoAnswer | Broken::Broke)) => unknown(repeatable_for, broken),
+        })?;
+        match echo.cut(S::outcome(answer.status, &answer.headers, &answer.body)) {
+            Outcome::Sent => Ok(()),
+            Outcome::Refused { reason, retry } => Err(End::failed(Kind::Refused(retry), reason)),
+            Outcome::Unknown { reason } => Err(unknown(repeatable_for, reason)),
+        }
+    }
+
+    /// Waits for the turn of one request within the bot's quota.
+    async fn turn(&self, bot: &BotId, quota: Quota, passage: &Passage<'_>) -> Result<(), End> {
+        let over = || End::failed(Kind::OutOfTime, "the function's time is over");
+        let patience = passage.time_left().ok_or_else(over)?;
+        let key = KeyName { channel: S::CHANNEL, bot: bot.clone(), purpose: Purpose::Send };
+        match self.means.quotas.take(&key, quota, 1, patience.min(PATIENCE)).await {
+            // The table may have taken its time.
+            Ok(Turn::Now) => passage.time_left().map(drop).ok_or_else(over),
+            Ok(Turn::After(pause)) => Err(End::failed(Kind::Throttled(pause), "the bot's quota is used up")),
+            Err(error) => {
+                tracing::error!(%error, channel = %S::CHANNEL, "whether a send is within its quota is unknown");
+                Err(End::failed(Kind::Unready, error))
+            }
+        }
+    }
+
+    async fn token(&self, keys: &S::Keys, bot: &BotId, passage: &Passage<'_>) -> Result<SecretString, End> {
+        let fetch = async {
+            let request = S::token_request(keys)
+                .ok_or_else(|| never(&"the platform has no access tokens, and yet a request needs one"))?;
+            let request = request.map_err(|error| never(&error))?;
+            // Asking twice for a token does no harm, whatever became of the first request.
+            let (answer, echo) = self.exchange(request, None).await.map_err(|broken| match broken {
+                Err(error) => error,
+                Ok(broken) => End::failed(Kind::Refused(Retry::Backoff), broken),
+            })?;
+            match S::read_token(answer.status, &answer.body).map_err(|outcome| echo.cut(outcome)) {
+                Ok(token) => Ok((token.secret, token.lifetime)),
+                Err(Outcome::Refused { reason, retry }) => Err(End::failed(Kind::Refused(retry), reason)),
+                Err(Outcome::Unknown { reason }) => Err(End::failed(Kind::Refused(Retry::Backoff), reason)),
+                Err(Outcome::Sent) => Err(End::failed(Kind::Refused(Retry::Backoff), "no access token came")),
+            }
+        };
+        if passage.time_left().is_none() {
+            return Err(End::failed(Kind::OutOfTime, "the function's time is over"));
+        }
+        self.means.tokens.get(S::CHANNEL, bot, fetch).await.map_err(|error| match error {
+            TokenError::Fetch(end) => end,
+            error @ (TokenError::Keyring(_) | TokenError::Busy) => End::failed(Kind::Unready, error),
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: ApiRequest,
+        token: Option<&SecretString>,
+    ) -> Result<(Answer, Echo), Result<Broken, End>> {
+        let request = request.into_http(token).map_err(|error| Err(never(&error)))?;
+        let echo = Echo::of(&request);
+        let answer = self.means.http.exchange(request).await.map_err(Ok)?;
+        Ok((answer, echo))
+    }
+}
+
+impl<S: Sender, H: Http> Platform for Api<S, H> {
+    fn send<'a>(&'a self, passage: &'a mut Passage<'_>) -> BoxFuture<'a, Result<(), End>> {
+        Box::pin(Self::send(self, passage))
+    }
+}
+
+/// The bot's own page: its function reads replies from the transcript.
+pub(crate) struct Webchat<H>(pub(crate) Arc<Means<H>>);
+
+impl<H: Http> Platform for Webchat<H> {
+    fn send<'a>(&'a self, passage: &'a mut Passage<'_>) -> BoxFuture<'a, Result<(), End>> {
+        Box::pin(leave(&self.0, passage))
+    }
+}
+
+/// Leaves a reply for a webhook function to fetch.
+async fn leave<H>(means: &Means<H>, passage: &mut Passage<'_>) -> Result<(), End> {
+    if passage.begin(Some(LEFT_FOR)).await? > 0 {
+        return Ok(());
+    }
+    passage.leave(Some(LEFT_FOR)).await?;
+    let left = means.transcripts.put_reply(passage.reply, means.clock.now()).await;
+    left.map_err(|error| End::failed(Kind::Unready, error))?;
+    passage.went_out();
+    Ok(())
+}
+
+/// Whose request it is.
+struct Sending<'a, S: Sender> {
+    keys: &'a S::Keys,
+    bot: &'a BotId,
+    quota: Quota,
+}
+
+impl<S: Sender> Clone for Sending<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Sender> Copy for Sending<'_, S> {}
+
+fn never(error: &dyn ToString) -> End {
+    End::failed(Kind::Refused(Retry::Never), error.to_string())
+}
+
+fn unknown(repeatable_for: Option<Duration>, reason: impl ToString) -> End {
+    End::failed(Kind::Unknown { repeatable: repeatable_for.is_some() }, reason)
+}
+
+fn unreadable(error: KeyringError) -> End {
+    match error {
+        KeyringError::Call { .. } => End::failed(Kind::Unready, error),
+        other => never(&other),
+    }
+}

@@ -1,0 +1,257 @@
+//! A batch of replies.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use hoopoe_aws::{Clock, Environment, EnvironmentError, SdkConfig};
+use hoopoe_channels::with_platform;
+use hoopoe_keyring::{Place, Quotas, Tokens};
+use hoopoe_message::{Channel, Reply, Timestamp, wire};
+use hoopoe_queue::consumer::{Buried, PutOff};
+use hoopoe_queue::{Batch, BatchResponse, Consumer, Record};
+use hoopoe_store::sends::{Attempt, Settled, by_conversation};
+use hoopoe_store::{Sends, Transcripts};
+use hoopoe_telemetry::{count, duration};
+
+use crate::api::{Api, Means, Platform, Webchat};
+use crate::http::Http;
+use crate::passage::{End, Passage};
+use crate::retry::{self, History, Kind, Next};
+
+/// A reply whose handling broke off comes again after this pause, and after growing ones later.
+const BROKEN_OFF: Duration = Duration::from_secs(5);
+
+/// Everything that sending takes.
+pub struct Delivery<H> {
+    clock: Clock,
+    outbound: Consumer,
+    sends: Sends,
+    keys: Place,
+    gap: Duration,
+    means: Arc<Means<H>>,
+    /// Made at their first reply: most bots live on a few of them.
+    platforms: Mutex<HashMap<Channel, Arc<dyn Platform>>>,
+}
+
+/// What becomes of a reply's record in the queue.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Done,
+    Again(Duration),
+}
+
+impl<H: Http> Delivery<H> {
+    /// Reads the environment; requests go out by `http`.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable that is missing or wrong.
+    pub fn new(environment: Environment, config: &SdkConfig, http: H) -> Result<Self, EnvironmentError> {
+        let gap = Duration::from_millis(environment.parsed("ORDER_GAP_MILLISECONDS")?);
+        let (queue, dead) = (environment.required("OUTBOUND_QUEUE_URL")?, environment.required("OUTBOUND_DLQ_URL")?);
+        let means = Means {
+            http,
+            clock: Clock::new(config),
+            tokens: Arc::new(Tokens::new(
+                config,
+                environment.required("TOKENS_TABLE")?,
+                environment.required("KMS_KEY")?,
+            )),
+            quotas: Arc::new(Quotas::new(config, environment.required("USAGE_TABLE")?)),
+            transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?),
+        };
+        Ok(Self {
+            clock: Clock::new(config),
+            outbound: Consumer::new(config, queue, dead),
+            sends: Sends::new(config, environment.required("SENDS_TABLE")?, gap),
+            keys: Place::new(environment, config)?,
+            gap,
+            means: Arc::new(means),
+            platforms: Mutex::default(),
+        })
+    }
+
+    fn platform(&self, channel: Channel) -> Arc<dyn Platform> {
+        let mut platforms = self.platforms.lock().unwrap_or_else(PoisonError::into_inner);
+        let platform = platforms.entry(channel).or_insert_with(|| {
+            let means = Arc::clone(&self.means);
+            with_platform!(
+                channel,
+                P => Arc::new(Api::<P, H>::new(self.keys.clone(), means)),
+                webchat => Arc::new(Webchat(means))
+            )
+        });
+        Arc::clone(platform)
+    }
+
+    /// Sends a batch: conversations side by side, the replies of each in order. `deadline` is when Lambda ends this
+    /// function.
+    pub async fn handle(&self, batch: Batch, deadline: Timestamp) -> BatchResponse {
+        let mut response = BatchResponse::default();
+        let mut replies = Vec::with_capacity(batch.records.len());
+        for record in batch.records {
+            match wire::decode::<Reply>(&record.body) {
+                Ok(reply) => replies.push((reply, record)),
+                Err(error) => {
+                    if self.outbound.bury(&record, &error.to_string()).await == Buried::No {
+                        self.outbound.postpone(&record, BROKEN_OFF).await;
+                        response.keep(&record);
+                    }
+                }
+            }
+        }
+        let conversations = by_conversation(replies);
+        let kept = join_all(conversations.iter().map(|replies| self.isolated(replies, deadline))).await;
+        for record in kept.into_iter().flatten() {
+            response.keep(record);
+        }
+        response
+    }
+
+    /// Sends the replies of one conversation and returns the records that stay in the queue. Whatever goes wrong stays
+    /// with this conversation, a panic too.
+    async fn isolated<'r>(&self, replies: &'r [(Reply, Record)], deadline: Timestamp) -> Vec<&'r Record> {
+        match AssertUnwindSafe(self.converse(replies, deadline)).catch_unwind().await {
+            Ok(kept) => kept,
+            Err(_) => {
+                tracing::error!("the replies of a conversation stay in the queue, because handling them panicked");
+                for (_, record) in replies {
+                    self.outbound.postpone(record, BROKEN_OFF * record.receives()).await;
+                }
+                replies.iter().map(|(_, record)| record).collect()
+            }
+        }
+    }
+
+    async fn converse<'r>(&self, replies: &'r [(Reply, Record)], deadline: Timestamp) -> Vec<&'r Record> {
+        let (mut kept, mut wait) = (Vec::new(), None);
+        for (reply, record) in replies {
+            // Once one must wait, so must those after it: they are begun again with the next batch.
+            let verdict = match wait {
+                None => self.deliver(reply, record, deadline).await,
+                Some(pause) => Verdict::Again(pause),
+            };
+            if let Verdict::Again(pause) = verdict {
+                wait = Some(pause);
+                if self.outbound.put_off(record, pause).await == PutOff::Kept {
+                    kept.push(record);
+                }
+            }
+        }
+        kept
+    }
+
+    async fn deliver(&self, reply: &Reply, record: &Record, deadline: Timestamp) -> Verdict {
+        let waited = record.waited(self.clock.now());
+        let mut passage = Passage::new(reply, &self.sends, &self.clock, deadline, waited);
+        let ended = self.platform(reply.conversation.channel).send(&mut passage).await;
+        let attempt = passage.into_attempt();
+        match ended {
+            Ok(()) => self.sent(reply, attempt).await,
+            Err(End::Settled) => {
+                count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
+                Verdict::Done
+            }
+            Err(End::Wait(pause)) => Verdict::Again(pause),
+            Err(End::Failed { kind, reason }) => self.failed(reply, record, waited, attempt, kind, reason).await,
+        }
+    }
+
+    async fn sent(&self, reply: &Reply, attempt: Option<Attempt>) -> Verdict {
+        let (channel, now) = (("Channel", reply.conversation.channel.as_str()), self.clock.now());
+        if let Some(attempt) = attempt
+            && let Err(error) = self.sends.settle(reply, &attempt, Settled::Sent, now).await
+        {
+            // It is sent, so it must leave the queue; the next reply waits for this one in vain, until its time is over.
+            tracing::error!(reply = %reply.id, %error, "a reply was sent but that cannot be recorded");
+        }
+        count("Sent", 1, channel);
+        duration("AnswerTime", now.since(reply.received_at), channel);
+        Verdict::Done
+    }
+
+    async fn failed(
+        &self,
+        reply: &Reply,
+        record: &Record,
+        waited: Duration,
+        mut attempt: Option<Attempt>,
+        kind: Kind,
+        reason: String,
+    ) -> Verdict {
+        let now = self.clock.now();
+        if let Some(attempt) = &mut attempt {
+            attempt.refusals += u32::from(matches!(kind, Kind::Refused(_) | Kind::Unknown { .. }));
+            attempt.in_doubt |= matches!(kind, Kind::Unknown { .. });
+        }
+        let refusals = attempt.as_ref().map_or(0, |attempt| attempt.refusals);
+        let history = History { refusals, age: now.since(reply.created_at) };
+        match retry::next(kind, history, fastrand::f64()) {
+            Next::Again(pause) => {
+                self.again(reply, waited, attempt, kind, &reason, pause, now).await;
+                Verdict::Again(pause)
+            }
+            Next::GiveUp => self.give_up(reply, record, attempt, kind, &reason, history).await,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that is known of a reply that failed")]
+    async fn again(
+        &self,
+        reply: &Reply,
+        waited: Duration,
+        attempt: Option<Attempt>,
+        kind: Kind,
+        reason: &str,
+        pause: Duration,
+        now: Timestamp,
+    ) {
+        let channel = ("Channel", reply.conversation.channel.as_str());
+        count(if matches!(kind, Kind::Throttled(_)) { "Throttled" } else { "Retries" }, 1, channel);
+        tracing::warn!(reply = %reply.id, reason, ?pause, "a send is tried again");
+        let recorded = match attempt {
+            Some(mut attempt) => self.sends.postpone(reply, &mut attempt, pause, now).await,
+            // Those after it wait for a moment anyway.
+            None if waited + pause < self.gap => Ok(()),
+            None => self.sends.hold(reply, pause, now).await,
+        };
+        if let Err(error) = recorded {
+            tracing::error!(reply = %reply.id, %error, "that a send is tried again cannot be recorded");
+        }
+    }
+
+    async fn give_up(
+        &self,
+        reply: &Reply,
+        record: &Record,
+        attempt: Option<Attempt>,
+        kind: Kind,
+        reason: &str,
+        history: History,
+    ) -> Verdict {
+        let reason = match kind {
+            Kind::Unknown { .. } => format!("{reason}, so the platform may have it: it is not sent again by itself"),
+            _ if history.refusals > 1 => {
+                format!("not taken in {} attempts, the last time because: {reason}", history.refusals)
+            }
+            _ => reason.to_owned(),
+        };
+        if self.outbound.bury(record, &reason).await == Buried::No {
+            return Verdict::Again(Duration::from_secs(30));
+        }
+        let now = self.clock.now();
+        let recorded = match attempt {
+            Some(attempt) => self.sends.settle(reply, &attempt, Settled::Dead, now).await,
+            None => self.sends.give_up(reply, now).await,
+        };
+        if let Err(error) = recorded {
+            tracing::error!(reply = %reply.id, %error, "a dead reply cannot be recorded");
+        }
+        count("DeadReplies", 1, ("Channel", reply.conversation.channel.as_str()));
+        Verdict::Done
+    }
+}

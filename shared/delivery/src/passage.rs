@@ -1,0 +1,148 @@
+//! A reply on its way through the send records to the platform.
+
+use std::time::Duration;
+
+use hoopoe_aws::Clock;
+use hoopoe_message::{Reply, Timestamp};
+use hoopoe_store::sends::Attempt;
+use hoopoe_store::{Begin, Departure, Sends, StoreError};
+
+use crate::http::ANSWER;
+use crate::retry::Kind;
+
+/// What is left for the record after a platform has answered.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// How long a reply whose predecessor is about to be settled is waited with before it goes back to the queue, and the
+/// first pause before it looks again; each further one is twice as long.
+const PATIENCE: Duration = Duration::from_millis(500);
+const FIRST_LOOK: Duration = Duration::from_millis(60);
+
+/// Why a reply did not go out, or not all of it.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// It was sent, or given up, before.
+    Settled,
+    /// Its turn comes later.
+    Wait(Duration),
+    /// It failed.
+    Failed {
+        /// How.
+        kind: Kind,
+        /// In words.
+        reason: String,
+    },
+}
+
+impl End {
+    pub(crate) fn failed(kind: Kind, reason: impl ToString) -> Self {
+        Self::Failed { kind, reason: reason.to_string() }
+    }
+
+    fn store(error: &StoreError) -> Self {
+        Self::failed(if error.needs_operator() { Kind::Misconfigured } else { Kind::Unready }, error)
+    }
+}
+
+/// A reply that a function has taken out of the queue. Nothing of it leaves before [`leave`](Self::leave) has said so.
+pub(crate) struct Passage<'a> {
+    pub(crate) reply: &'a Reply,
+    /// When Lambda ends this function.
+    pub(crate) deadline: Timestamp,
+    sends: &'a Sends,
+    clock: &'a Clock,
+    waited: Duration,
+    /// What the record says; `None` until the reply is begun.
+    attempt: Option<Attempt>,
+}
+
+impl<'a> Passage<'a> {
+    /// A reply that was first taken out of its queue so long ago.
+    pub(crate) const fn new(
+        reply: &'a Reply,
+        sends: &'a Sends,
+        clock: &'a Clock,
+        deadline: Timestamp,
+        waited: Duration,
+    ) -> Self {
+        Self { reply, deadline, sends, clock, waited, attempt: None }
+    }
+
+    /// How much time there is before a request must leave, so that its answer can still be recorded; `None` where there
+    /// is none.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.deadline.since(self.clock.now()).checked_sub(ANSWER + SETTLING)
+    }
+
+    /// Begins the reply, unless that is done, and returns the part at which it begins or goes on. The platform drops a
+    /// second sending of that part within `repeatable_for`.
+    pub(crate) async fn begin(&mut self, repeatable_for: Option<Duration>) -> Result<usize, End> {
+        if let Some(attempt) = &self.attempt {
+            return Ok(attempt.part);
+        }
+        let began = self.clock.now();
+        let mut look = FIRST_LOOK;
+        loop {
+            let now = self.clock.now();
+            let repeatable_until = repeatable_for.map(|window| now.plus(window));
+            let waited = self.waited + now.since(began);
+            let departure = Departure { deadline: self.deadline, waited, repeatable_until };
+            match self.sends.begin(self.reply, departure, now).await.map_err(|error| End::store(&error))? {
+                Begin::Send(attempt) => return Ok(self.attempt.insert(attempt).part),
+                Begin::Settled => return Err(End::Settled),
+                Begin::Wait(pause) => {
+                    let left = PATIENCE.saturating_sub(now.since(began));
+                    if pause > Duration::from_secs(1) || left.is_zero() {
+                        return Err(End::Wait(pause));
+                    }
+                    tokio::time::sleep(look.min(pause).min(left)).await;
+                    look *= 2;
+                }
+                Begin::Unknown(attempt) => {
+                    let part = attempt.part;
+                    let dropped = attempt.repeatable_until.is_some_and(|until| now < until) && repeatable_for.is_some();
+                    self.attempt = Some(attempt);
+                    let reason = "the function ended during the send";
+                    return if dropped {
+                        Ok(part)
+                    } else {
+                        Err(End::failed(Kind::Unknown { repeatable: false }, reason))
+                    };
+                }
+            }
+        }
+    }
+
+    /// To be called right before a request for the next part leaves: the record then says so.
+    pub(crate) async fn leave(&mut self, repeatable_for: Option<Duration>) -> Result<(), End> {
+        if self.time_left().is_none() {
+            return Err(End::failed(Kind::OutOfTime, "the function's time is over; the rest follows"));
+        }
+        self.begin(repeatable_for).await?;
+        let now = self.clock.now();
+        let attempt = self.attempt.as_mut().expect("it is begun");
+        // What was begun in a way in which the platform drops a second one stays so until that time is over.
+        let same = attempt.is_marked() && attempt.repeatable_until.is_some() == repeatable_for.is_some();
+        if same {
+            return Ok(());
+        }
+        attempt.repeatable_until = repeatable_for.map(|window| now.plus(window));
+        match self.sends.mark(self.reply, attempt, now).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Wait(Duration::from_secs(1))),
+            Err(error) => Err(End::store(&error)),
+        }
+    }
+
+    /// Takes note that the part went out.
+    pub(crate) fn went_out(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.next_part();
+        }
+    }
+
+    /// What the record says; `None` where the reply was not begun.
+    pub(crate) fn into_attempt(self) -> Option<Attempt> {
+        self.attempt
+    }
+}

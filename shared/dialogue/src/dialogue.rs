@@ -1,0 +1,287 @@
+//! A batch of messages.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hoopoe_aws::{Clock, Environment, EnvironmentError, SdkConfig};
+use hoopoe_message::{Conversation, InboundMessage, Reply, Timestamp, wire};
+use hoopoe_queue::consumer::{Buried, PutOff};
+use hoopoe_queue::{Batch, BatchResponse, Consumer, QueueSender, Record};
+use hoopoe_store::sessions::{Place, WriteError};
+use hoopoe_store::{Session, Sessions};
+use hoopoe_telemetry::count;
+
+use crate::responder::{Responder, Response};
+
+/// A message that came before its predecessor is waited with for so long before it goes back to the queue.
+const WAIT: Duration = Duration::from_millis(300);
+const WAIT_STEP: Duration = Duration::from_millis(30);
+
+/// How long a message that goes back to the queue because it is early stays invisible.
+const EARLY: Duration = Duration::from_secs(1);
+
+/// The pause before a message comes again that could not be handled, and the longest; it doubles each time.
+const FAILED: Duration = Duration::from_secs(1);
+const MAX_FAILED: Duration = Duration::from_secs(60);
+
+/// A message that cannot be handled is given up after so long: whoever wrote it has gone.
+const GIVEN_UP: Duration = Duration::from_secs(3600);
+
+/// Everything that answering takes.
+pub struct Dialogue<R> {
+    clock: Clock,
+    responder: R,
+    inbound: Consumer,
+    outbound: QueueSender,
+    sessions: Sessions,
+    gap: Duration,
+}
+
+/// A message with its record in the queue.
+struct Waiting {
+    message: InboundMessage,
+    record: Record,
+    /// Its place among those that the responder has read.
+    at: usize,
+}
+
+/// A message that was handled, what its session was after it, and its reply.
+struct Handled {
+    waiting: Waiting,
+    session: Session,
+    reply: Option<Reply>,
+}
+
+/// What came of one conversation in a round.
+#[derive(Default)]
+struct Outcome {
+    handled: Vec<Handled>,
+    /// Messages whose turn has not come.
+    early: Vec<Waiting>,
+    /// Messages that could not be handled, with the reason of the first.
+    failed: Vec<Waiting>,
+    reason: String,
+}
+
+impl<R: Responder> Dialogue<R> {
+    /// Reads the environment; `responder` answers.
+    ///
+    /// # Errors
+    ///
+    /// Names the variable that is missing or wrong.
+    pub fn new(environment: Environment, config: &SdkConfig, responder: R) -> Result<Self, EnvironmentError> {
+        let (queue, dead) = (environment.required("INBOUND_QUEUE_URL")?, environment.required("INBOUND_DLQ_URL")?);
+        let lifetime = Duration::from_secs(environment.parsed("SESSION_TTL_SECONDS")?);
+        Ok(Self {
+            clock: Clock::new(config),
+            responder,
+            inbound: Consumer::new(config, queue, dead),
+            outbound: QueueSender::new(config, environment.required("OUTBOUND_QUEUE_URL")?),
+            sessions: Sessions::new(config, environment.required("SESSIONS_TABLE")?, lifetime),
+            gap: Duration::from_millis(environment.parsed("ORDER_GAP_MILLISECONDS")?),
+        })
+    }
+
+    /// Answers a batch. What is early is tried again for a moment, then goes back to the queue.
+    pub async fn handle(&self, batch: Batch) -> BatchResponse {
+        let mut response = BatchResponse::default();
+        let mut waiting = Vec::with_capacity(batch.records.len());
+        for record in batch.records {
+            match wire::decode::<InboundMessage>(&record.body) {
+                Ok(message) => waiting.push(Waiting { message, record, at: waiting.len() }),
+                Err(error) => {
+                    count("PoisonMessages", 1, ("Queue", "inbound"));
+                    self.give_up(&record, &error.to_string(), &mut response).await;
+                }
+            }
+        }
+        let messages: Vec<&InboundMessage> = waiting.iter().map(|waiting| &waiting.message).collect();
+        let read = self.responder.read(&messages);
+        let began = self.clock.now();
+        while !waiting.is_empty() {
+            waiting = self.round(waiting, &read, &mut response).await;
+            if waiting.is_empty() || self.clock.now().since(began) >= WAIT {
+                break;
+            }
+            tokio::time::sleep(WAIT_STEP).await;
+        }
+        for Waiting { record, .. } in &waiting {
+            self.put_off(record, EARLY, &mut response).await;
+        }
+        response
+    }
+
+    /// Handles every message whose turn it is, and returns the others.
+    async fn round(&self, waiting: Vec<Waiting>, read: &R::Read, response: &mut BatchResponse) -> Vec<Waiting> {
+        let now = self.clock.now();
+        let conversations = by_conversation(waiting);
+        let names: Vec<&Conversation> =
+            conversations.iter().map(|messages| &messages[0].message.conversation).collect();
+        let sessions = self.sessions.read(&names, now).await;
+        let mut outcomes: Vec<Outcome> = conversations
+            .into_iter()
+            .zip(sessions)
+            .map(|(messages, session)| match session {
+                Ok(session) => self.converse(messages, session, read, now),
+                Err(error) => Outcome { failed: messages, reason: error.to_string(), ..Outcome::default() },
+            })
+            .collect();
+        self.queue_replies(&mut outcomes).await;
+        let written = join_all(outcomes.iter().map(|outcome| self.write(outcome, now))).await;
+        let mut early = Vec::new();
+        for (mut outcome, written) in outcomes.into_iter().zip(written) {
+            early.append(&mut outcome.early);
+            let again = outcome.handled.into_iter().map(|handled| handled.waiting);
+            match written {
+                Ok(()) => {}
+                Err(WriteError::Conflict) => early.extend(again),
+                Err(WriteError::Store(error)) => {
+                    outcome.reason = error.to_string();
+                    outcome.failed.extend(again);
+                }
+            }
+            for Waiting { message, record, .. } in &outcome.failed {
+                self.failed(message, record, &outcome.reason, response).await;
+            }
+        }
+        early
+    }
+
+    /// Handles the messages of one conversation, in order, until one is early or fails.
+    fn converse(&self, messages: Vec<Waiting>, session: Session, read: &R::Read, now: Timestamp) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut session = session;
+        for waiting in messages {
+            if !outcome.failed.is_empty() {
+                outcome.failed.push(waiting);
+                continue;
+            }
+            if !outcome.early.is_empty() {
+                outcome.early.push(waiting);
+                continue;
+            }
+            let (message, waited) = (&waiting.message, waiting.record.waited(now));
+            match session.place(message, waited, self.gap, self.sessions.lifetime(), now) {
+                Place::Early => outcome.early.push(waiting),
+                // Its reply is queued, or it has none.
+                Place::Handled => count("RepeatedMessages", 1, ("Channel", message.conversation.channel.as_str())),
+                Place::Next => {
+                    let mut after = session.clone();
+                    match self.respond(&waiting, &mut after, read, now) {
+                        Ok(reply) => {
+                            session = after.clone();
+                            outcome.handled.push(Handled { waiting, session: after, reply });
+                        }
+                        Err(reason) => {
+                            outcome.reason = reason;
+                            outcome.failed.push(waiting);
+                        }
+                    }
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Asks the responder. What goes wrong with one message stays with it, a panic too.
+    fn respond(
+        &self,
+        waiting: &Waiting,
+        session: &mut Session,
+        read: &R::Read,
+        now: Timestamp,
+    ) -> Result<Option<Reply>, String> {
+        let message = &waiting.message;
+        let answered =
+            catch_unwind(AssertUnwindSafe(|| self.responder.respond(read, waiting.at, message, session, now)));
+        match answered {
+            Ok(Ok(Response::Say { text, suggestions, decision })) => {
+                let order = session.answer(message, now);
+                Ok(Some(Reply {
+                    id: message.id.clone(),
+                    conversation: message.conversation.clone(),
+                    address: message.address.clone(),
+                    number: message.number,
+                    after: order.after,
+                    complete: order.complete,
+                    pending_until: order.pending_until,
+                    received_at: message.received_at,
+                    created_at: now,
+                    text,
+                    suggestions,
+                    decision,
+                }))
+            }
+            Ok(Ok(Response::Nothing)) => {
+                session.pass(message);
+                Ok(None)
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("answering it panicked".into()),
+        }
+    }
+
+    /// Queues the replies of all conversations together. What comes after one that is not queued was not handled.
+    async fn queue_replies(&self, outcomes: &mut [Outcome]) {
+        let replies = outcomes.iter().flat_map(|outcome| &outcome.handled).filter_map(|handled| handled.reply.as_ref());
+        let queued = self.outbound.send_all(replies.map(|reply| (&reply.conversation, reply))).await;
+        let mut queued = queued.into_iter();
+        for outcome in outcomes {
+            let replies = outcome.handled.iter().enumerate().filter(|(_, handled)| handled.reply.is_some());
+            let results: Vec<_> = replies.map(|(at, _)| at).zip(queued.by_ref()).collect();
+            if let Some((at, Err(error))) = results.into_iter().find(|(_, queued)| queued.is_err()) {
+                outcome.reason = error.to_string();
+                let unqueued = outcome.handled.split_off(at).into_iter().map(|handled| handled.waiting);
+                outcome.failed.splice(0..0, unqueued);
+            }
+        }
+    }
+
+    async fn write(&self, outcome: &Outcome, now: Timestamp) -> Result<(), WriteError> {
+        let Some(Handled { waiting, session, .. }) = outcome.handled.last() else { return Ok(()) };
+        let conversation = &waiting.message.conversation;
+        let written = self.sessions.write(conversation, session, now).await;
+        if matches!(written, Err(WriteError::Conflict)) {
+            count("SessionConflicts", 1, ("Channel", conversation.channel.as_str()));
+        }
+        written
+    }
+
+    /// A message could not be handled: it comes again in seconds, and is given up in the end.
+    async fn failed(&self, message: &InboundMessage, record: &Record, reason: &str, response: &mut BatchResponse) {
+        tracing::error!(message = %message.id, reason, "a message comes again");
+        if self.clock.now().since(message.received_at) >= GIVEN_UP && record.receives() > 1 {
+            return self.give_up(record, reason, response).await;
+        }
+        let pause = FAILED * 2_u32.pow(record.receives().clamp(1, 7) - 1);
+        self.put_off(record, pause.min(MAX_FAILED), response).await;
+    }
+
+    async fn give_up(&self, record: &Record, reason: &str, response: &mut BatchResponse) {
+        if self.inbound.bury(record, reason).await == Buried::No {
+            self.put_off(record, MAX_FAILED, response).await;
+        }
+    }
+
+    async fn put_off(&self, record: &Record, pause: Duration, response: &mut BatchResponse) {
+        if self.inbound.put_off(record, pause).await == PutOff::Kept {
+            response.keep(record);
+        }
+    }
+}
+
+/// The conversations of a batch, each with its messages in order.
+fn by_conversation(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
+    let mut groups: Vec<Vec<Waiting>> = Vec::new();
+    for one in waiting {
+        match groups.iter_mut().find(|group| group[0].message.conversation == one.message.conversation) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    for group in &mut groups {
+        group.sort_by_key(|waiting| waiting.message.number);
+    }
+    groups
+}

@@ -92,7 +92,9 @@ pub fn check(cloud: &Cloud, bounds: &Bounds) -> Verdict {
             verdict.findings.push(Finding::Waiting { queue: (*queue).to_owned(), body });
         }
     }
-    verdict.findings.extend(cloud.sqs.dropped().iter().map(|message| Finding::Dropped(crate::cloud::short(&message.body))));
+    verdict
+        .findings
+        .extend(cloud.sqs.dropped().iter().map(|message| Finding::Dropped(crate::cloud::short(&message.body))));
     verdict.findings.extend(cloud.invalid().into_iter().map(Finding::Invalid));
     let messages = bounds.letters.iter().flat_map(|queue| cloud.sqs.messages(queue));
     let letters: Vec<Letter> = messages
@@ -213,7 +215,9 @@ impl fmt::Display for Finding {
             Self::Cut(tag) => write!(f, "a part of the reply to {tag} is missing, without a dead letter"),
             Self::Twice(tag) => write!(f, "{tag} was said twice"),
             Self::SaidAndDead(tag) => write!(f, "{tag} was answered, and its dead letter does not say that it may be"),
-            Self::FalseDoubt(tag) => write!(f, "the dead letter of {tag} says that it may have been sent, and nothing was in doubt"),
+            Self::FalseDoubt(tag) => {
+                write!(f, "the dead letter of {tag} says that it may have been sent, and nothing was in doubt")
+            }
             Self::NoReason(body) => write!(f, "the dead letter {body} has no reason"),
             Self::OutOfOrder(first, second) => write!(f, "{second} was said before {first}"),
             Self::Astray(tag) => write!(f, "{tag} was said to somebody else"),

@@ -146,7 +146,8 @@ impl Cloud {
         let mut leaves = || self.dice.fault(self.dice.weather().partial);
         let mut moment = Moment { now: self.clock.millis() / 1000, leaves: &mut leaves };
         let done = self.dynamodb.call_at(operation, body, &mut moment);
-        let Done { table, status, body, write_units, invalid, .. } = done.map_err(|error| ("ValidationException", error))?;
+        let Done { table, status, body, write_units, invalid, .. } =
+            done.map_err(|error| ("ValidationException", error))?;
         let mut written = lock(&self.written);
         for units in write_units {
             let sum = written.entry((table, operation.to_owned())).or_default();
@@ -227,8 +228,14 @@ pub fn words(target: &str, body: &[u8]) -> String {
     for (_, value) in body["Key"].as_object().into_iter().flatten() {
         add(&plain(value));
     }
-    for (name, before) in [("Item", ""), ("UpdateExpression", ""), ("ConditionExpression", "IF "), ("KeyConditionExpression", "")] {
-        let expression = if name == "Item" && !body[name].is_null() { plain(&json!({"M": body[name]})) } else { resolved(&body, text(name)) };
+    for (name, before) in
+        [("Item", ""), ("UpdateExpression", ""), ("ConditionExpression", "IF "), ("KeyConditionExpression", "")]
+    {
+        let expression = if name == "Item" && !body[name].is_null() {
+            plain(&json!({"M": body[name]}))
+        } else {
+            resolved(&body, text(name))
+        };
         if !expression.is_empty() {
             add(&format!("{before}{expression}"));
         }
@@ -251,7 +258,8 @@ pub fn words(target: &str, body: &[u8]) -> String {
             add(&plain(&json!({"M": key})));
         }
     }
-    let entries = body["Entries"].as_array().into_iter().flatten().map(|entry| entry["MessageBody"].as_str().unwrap_or_default());
+    let entries =
+        body["Entries"].as_array().into_iter().flatten().map(|entry| entry["MessageBody"].as_str().unwrap_or_default());
     for message in entries.chain(body["MessageBody"].as_str()) {
         add(&short(message));
     }

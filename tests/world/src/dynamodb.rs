@@ -24,8 +24,8 @@ use serde_json::{Value as Json, json};
 
 use expression::{Condition, Placeholders, Sections, Update, check_length};
 use partiql::Statement;
-use table::{Key, Table, Write, Written};
 pub use table::Expiry;
+use table::{Key, Table, Write, Written};
 pub use value::{Item, Value, size};
 
 /// The tables of `template.yaml`: name, hash key, range key.

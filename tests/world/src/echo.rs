@@ -151,7 +151,9 @@ impl Parts {
             .as_array()
             .into_iter()
             .flatten()
-            .map(|record| (serde_json::from_str(record["body"].as_str().unwrap_or_default()).unwrap_or_default(), record))
+            .map(|record| {
+                (serde_json::from_str(record["body"].as_str().unwrap_or_default()).unwrap_or_default(), record)
+            })
             .collect();
         records.sort_by_key(|(body, _)| body["number"].as_u64());
         let mut left = Vec::new();
@@ -170,7 +172,8 @@ impl Parts {
 
     /// Whether a copy comes instead of the record.
     async fn put_off(&self, queue: &str, record: &Json) -> bool {
-        let receives: u32 = record["attributes"]["ApproximateReceiveCount"].as_str().and_then(|n| n.parse().ok()).unwrap_or(1);
+        let receives: u32 =
+            record["attributes"]["ApproximateReceiveCount"].as_str().and_then(|n| n.parse().ok()).unwrap_or(1);
         if receives >= 5 {
             let copy = self.sqs.send_message().queue_url(url(queue)).delay_seconds(1);
             return copy.message_body(record["body"].as_str().unwrap_or_default()).send().await.is_ok();
@@ -180,14 +183,26 @@ impl Parts {
         false
     }
 
-    async fn item(&self, table: &str, conversation: &str) -> Result<std::collections::HashMap<String, AttributeValue>, Failure> {
+    async fn item(
+        &self,
+        table: &str,
+        conversation: &str,
+    ) -> Result<std::collections::HashMap<String, AttributeValue>, Failure> {
         let key = AttributeValue::S(conversation.to_owned());
-        let got = self.dynamodb.get_item().table_name(table).key("conversation", key).consistent_read(true).send().await;
+        let got =
+            self.dynamodb.get_item().table_name(table).key("conversation", key).consistent_read(true).send().await;
         Ok(got.map_err(|error| failed(&error))?.item.unwrap_or_default())
     }
 
     /// Whether the update was made; its values are numbers.
-    async fn update(&self, table: &str, conversation: &str, change: &str, condition: &str, values: &[(&str, u64)]) -> Result<bool, Failure> {
+    async fn update(
+        &self,
+        table: &str,
+        conversation: &str,
+        change: &str,
+        condition: &str,
+        values: &[(&str, u64)],
+    ) -> Result<bool, Failure> {
         let mut update = self.dynamodb.update_item().table_name(table);
         update = update.key("conversation", AttributeValue::S(conversation.to_owned()));
         update = update.update_expression(change).condition_expression(condition);
@@ -201,7 +216,11 @@ impl Parts {
         }
         match update.send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => Ok(false),
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(failed(&error)),
         }
     }
@@ -215,13 +234,19 @@ fn webhook(parts: &Parts) -> Handler {
         Box::pin(async move {
             let tag = *tags_in(&event).first().ok_or("no tag")?;
             let conversation = tag.conversation.to_string();
-            let event = if parts.planted == Planted::Grows { "x".repeat(400) + &tag.to_string() } else { format!("e{}", tag.message) };
+            let event = if parts.planted == Planted::Grows {
+                "x".repeat(400) + &tag.to_string()
+            } else {
+                format!("e{}", tag.message)
+            };
             let claimed = parts
                 .dynamodb
                 .update_item()
                 .table_name("claims")
                 .key("conversation", AttributeValue::S(conversation.clone()))
-                .update_expression("SET #next = if_not_exists(#next, :zero) + :one, #event = if_not_exists(#next, :zero) + :one")
+                .update_expression(
+                    "SET #next = if_not_exists(#next, :zero) + :one, #event = if_not_exists(#next, :zero) + :one",
+                )
                 .condition_expression("attribute_not_exists(#event)")
                 .expression_attribute_names("#next", "next")
                 .expression_attribute_names("#event", &event)
@@ -267,7 +292,9 @@ fn answer(parts: &Parts) -> Handler {
             }
             parts.send("outbound", &reply).await?;
             let (change, condition) = match parts.planted {
-                Planted::Overlaps => ("SET #last = :number REMOVE #last", "attribute_not_exists(#last) OR #last < :number"),
+                Planted::Overlaps => {
+                    ("SET #last = :number REMOVE #last", "attribute_not_exists(#last) OR #last < :number")
+                }
                 _ => ("SET #last = :number", "attribute_not_exists(#last) OR #last < :number"),
             };
             let written = parts.update("sessions", &conversation, change, condition, &[(":number", number)]).await?;
@@ -343,12 +370,15 @@ async fn send(parts: &Parts, body: &Json, number: u64, conversation: &str, tries
     let to = tag.conversation + u32::from(parts.hits(Planted::Strays, tag));
     let keys = parts.platform.settings();
     let request = || {
-        let uri = format!("{}/bot{}/sendMessage", parts.platform.api_base(), keys["bot_token"].as_str().unwrap_or_default());
-        let message = json!({"chat_id": 70_000_000 + to, "text": format!("you wrote something {tag}")});
+        let uri =
+            format!("{}/bot{}/sendMessage", parts.platform.api_base(), keys["bot_token"].as_str().unwrap_or_default());
+        let message = json!({"chat_id": Platform::person(to), "text": format!("you wrote something {tag}")});
         Request::post(uri).body(message.to_string().into_bytes()).expect("a valid request")
     };
     let mut answered = parts.platform.exchange(&parts.environment, request(), Duration::from_secs(8)).await;
-    if parts.hits(Planted::Doubles, tag) || (parts.planted == Planted::Repeats && matches!(answered, Err(Broken::TimedOut | Broken::Reset))) {
+    if parts.hits(Planted::Doubles, tag)
+        || (parts.planted == Planted::Repeats && matches!(answered, Err(Broken::TimedOut | Broken::Reset)))
+    {
         answered = parts.platform.exchange(&parts.environment, request(), Duration::from_secs(8)).await;
     }
     match answered.map(|answer| answer.status()) {

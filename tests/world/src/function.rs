@@ -67,7 +67,13 @@ pub struct Function {
 impl Function {
     /// A function of which so many run at the same time at most.
     #[must_use]
-    pub fn new(cloud: &Arc<Cloud>, name: &'static str, timeout: Duration, concurrency: usize, start: Start) -> Rc<Self> {
+    pub fn new(
+        cloud: &Arc<Cloud>,
+        name: &'static str,
+        timeout: Duration,
+        concurrency: usize,
+        start: Start,
+    ) -> Rc<Self> {
         Rc::new(Self {
             name,
             timeout,
@@ -99,9 +105,9 @@ impl Function {
     async fn run(&self, event: String) -> Result<String, Ended> {
         let (dice, weather) = (&self.cloud.dice, self.cloud.dice.weather());
         let (environment, handler) = self.environment().await;
-        let doom = dice.fault(weather.killed).then(|| {
-            (u32::try_from(1 + dice.below(DOOM)).expect("a dozen fits"), dice.chance(0.5))
-        });
+        let doom = dice
+            .fault(weather.killed)
+            .then(|| (u32::try_from(1 + dice.below(DOOM)).expect("a dozen fits"), dice.chance(0.5)));
         let tags = tags_in(&event);
         environment.begin(tags.clone(), doom);
         self.cloud.trace.note(environment.name(), || format!("invoked with {}", names(&tags)));

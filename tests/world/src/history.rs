@@ -64,7 +64,10 @@ pub fn play(seed: u64, weather: Weather, traced: bool, bounds: &Bounds, play: im
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let letters = QUEUES.map(|(_, letters, _)| {
-            (letters, Setup { visibility: Duration::from_secs(30), dead_letters: None, retention: RETENTION_OF_LETTERS })
+            (
+                letters,
+                Setup { visibility: Duration::from_secs(30), dead_letters: None, retention: RETENTION_OF_LETTERS },
+            )
         });
         let work = QUEUES.map(|(name, letters, most)| {
             (name, Setup { visibility: VISIBILITY, dead_letters: Some((letters, most)), retention: RETENTION })

@@ -106,6 +106,18 @@ impl Platform {
         (self.0.says)(PERSON + tag.conversation, message, &format!("{text} {tag}"), &self.api_base(), now)
     }
 
+    /// Where the bot's API is asked, without the path.
+    #[must_use]
+    pub fn is_at(&self, host: &str) -> bool {
+        host.strip_suffix(".example").is_some_and(|channel| channel == self.0.channel.as_str())
+    }
+
+    /// The person's number on the platform.
+    #[must_use]
+    pub const fn person(conversation: u32) -> u32 {
+        PERSON + conversation
+    }
+
     /// Answers a request of a function, which waits for `patience` at most.
     ///
     /// # Errors
@@ -121,7 +133,10 @@ impl Platform {
         let answered = tokio::time::timeout(patience, self.answer(environment, &request)).await;
         let answered = answered.unwrap_or(Err(Broken::TimedOut));
         if matches!(answered, Err(Broken::TimedOut)) {
-            environment.cloud().trace.note(environment.name(), || format!("has waited for {} long enough", self.0.channel));
+            environment
+                .cloud()
+                .trace
+                .note(environment.name(), || format!("has waited for {} long enough", self.0.channel));
         }
         environment.gate(false).await;
         answered
@@ -129,9 +144,9 @@ impl Platform {
 
     async fn answer(&self, environment: &Environment, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Broken> {
         let cloud = environment.cloud();
-        let path = Request::builder().method(request.method().clone()).uri(
-            request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
-        );
+        let path = Request::builder()
+            .method(request.method().clone())
+            .uri(request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str));
         let mut asked = path.body(request.body().clone()).expect("a request that came");
         asked.headers_mut().clone_from(request.headers());
         let answer = (self.0.answer)(&asked);
@@ -265,9 +280,13 @@ impl Platform {
     fn busy(&self, seconds: usize) -> Response<Vec<u8>> {
         let parameters = json!({ "retry_after": seconds });
         let body = match self.0.channel {
-            Channel::Telegram => json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": parameters}),
+            Channel::Telegram => {
+                json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": parameters})
+            }
             // "接口调用超过限制", for which WeCom says no time.
-            Channel::Wecom => return response(StatusCode::OK, &json!({"errcode": 45009, "errmsg": "api freq out of limit"})),
+            Channel::Wecom => {
+                return response(StatusCode::OK, &json!({"errcode": 45009, "errmsg": "api freq out of limit"}));
+            }
             Channel::Feishu => json!({"code": 99_991_400, "msg": "request trigger frequency limit"}),
             _ => json!({ "message": "too many requests", "retry_after": seconds }),
         };
@@ -281,7 +300,9 @@ impl Platform {
     fn failed(&self) -> Response<Vec<u8>> {
         let error = StatusCode::INTERNAL_SERVER_ERROR;
         match self.0.channel {
-            Channel::Telegram => response(error, &json!({"ok": false, "error_code": 500, "description": "Internal Server Error"})),
+            Channel::Telegram => {
+                response(error, &json!({"ok": false, "error_code": 500, "description": "Internal Server Error"}))
+            }
             // "系统繁忙"
             Channel::Wecom => response(StatusCode::OK, &json!({"errcode": -1, "errmsg": "system busy"})),
             Channel::Feishu => response(error, &json!({"code": 230_020, "msg": "internal error"})),
@@ -292,9 +313,13 @@ impl Platform {
     fn denied(&self) -> Response<Vec<u8>> {
         let status = StatusCode::UNAUTHORIZED;
         match self.0.channel {
-            Channel::Telegram => response(status, &json!({"ok": false, "error_code": 401, "description": "Unauthorized"})),
+            Channel::Telegram => {
+                response(status, &json!({"ok": false, "error_code": 401, "description": "Unauthorized"}))
+            }
             Channel::Wecom => response(StatusCode::OK, &json!({"errcode": 40_014, "errmsg": "invalid access_token"})),
-            Channel::Feishu => response(StatusCode::BAD_REQUEST, &json!({"code": 99_991_663, "msg": "token is invalid"})),
+            Channel::Feishu => {
+                response(StatusCode::BAD_REQUEST, &json!({"code": 99_991_663, "msg": "token is invalid"}))
+            }
             _ => response(status, &json!({"message": "unauthorized"})),
         }
     }

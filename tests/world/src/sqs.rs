@@ -142,7 +142,9 @@ impl Sqs {
     /// Deletes handed-out messages.
     pub fn delete(&self, queue: &str, receipts: &[String]) {
         if let Some(queue) = self.lock().queues.get_mut(queue) {
-            queue.messages.retain(|_, message| message.receipt.as_ref().is_none_or(|receipt| !receipts.contains(receipt)));
+            queue
+                .messages
+                .retain(|_, message| message.receipt.as_ref().is_none_or(|receipt| !receipts.contains(receipt)));
         }
     }
 
@@ -236,7 +238,8 @@ impl State {
             match self.checked(queue, entry, now, dice) {
                 Ok(message) => done.push(json!({"Id": id, "MessageId": message, "MD5OfMessageBody": ""})),
                 Err(refusal) => {
-                    failed.push(json!({"Id": id, "SenderFault": true, "Code": refusal.code, "Message": refusal.message}));
+                    failed
+                        .push(json!({"Id": id, "SenderFault": true, "Code": refusal.code, "Message": refusal.message}));
                 }
             }
         }
@@ -324,9 +327,10 @@ impl State {
     }
 
     fn hide(&mut self, queue: &str, receipt: &str, seconds: u64, now: u64) -> Result<(), Refusal> {
-        let message = self.queues.get_mut(queue).and_then(|queue| {
-            queue.messages.values_mut().find(|message| message.receipt.as_deref() == Some(receipt))
-        });
+        let message = self
+            .queues
+            .get_mut(queue)
+            .and_then(|queue| queue.messages.values_mut().find(|message| message.receipt.as_deref() == Some(receipt)));
         let Some(message) = message.filter(|message| message.visible > now) else {
             return Err(Refusal::new("MessageNotInflight", "the message is not hidden by this receipt".to_owned()));
         };

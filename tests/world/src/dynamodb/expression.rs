@@ -32,7 +32,8 @@ impl Placeholders {
 
     fn name(&self, placeholder: &str) -> Result<String, Failure> {
         self.used.borrow_mut().insert(placeholder.to_owned());
-        let undefined = || format!("An expression attribute name used in the document path is not defined: {placeholder}");
+        let undefined =
+            || format!("An expression attribute name used in the document path is not defined: {placeholder}");
         self.names.get(placeholder).cloned().ok_or_else(undefined)
     }
 
@@ -48,7 +49,9 @@ impl Placeholders {
         let mut all = self.names.keys().chain(self.values.keys());
         match all.find(|placeholder| !used.contains(*placeholder)) {
             None => Ok(()),
-            Some(unused) => Err(format!("Value provided in ExpressionAttributeNames or ExpressionAttributeValues unused in expressions: {unused}")),
+            Some(unused) => Err(format!(
+                "Value provided in ExpressionAttributeNames or ExpressionAttributeValues unused in expressions: {unused}"
+            )),
         }
     }
 }
@@ -174,7 +177,8 @@ impl<'a> Reader<'a> {
             return Err("The expression can not be empty".to_owned());
         }
         let tokens = tokens(text)?;
-        let operators = tokens.iter().filter(|token| matches!(token, Token::Sign(sign) if !matches!(*sign, "(" | ")" | "," | ".")));
+        let operators =
+            tokens.iter().filter(|token| matches!(token, Token::Sign(sign) if !matches!(*sign, "(" | ")" | "," | ".")));
         if operators.count() > MAX_OPERATORS {
             return Err(format!("The expression contains too many operators; maximum operator count: {MAX_OPERATORS}"));
         }
@@ -307,7 +311,9 @@ impl<'a> Reader<'a> {
             self.sign(")")?;
             return Ok(Condition::Any(any));
         }
-        let Some(Token::Sign(sign @ ("=" | "<>" | "<" | "<=" | ">" | ">="))) = self.next() else { return Err(self.failure()) };
+        let Some(Token::Sign(sign @ ("=" | "<>" | "<" | "<=" | ">" | ">="))) = self.next() else {
+            return Err(self.failure());
+        };
         Ok(Condition::Compare(left, sign, self.operand()?))
     }
 
@@ -356,7 +362,10 @@ impl<'a> Reader<'a> {
 /// Refuses an expression that is too long; statements have a limit of their own.
 pub(crate) fn check_length(expression: &str) -> Result<(), Failure> {
     if expression.len() > MAX_EXPRESSION {
-        return Err(format!("Expression size has exceeded the maximum allowed size of {MAX_EXPRESSION}: {}", expression.len()));
+        return Err(format!(
+            "Expression size has exceeded the maximum allowed size of {MAX_EXPRESSION}: {}",
+            expression.len()
+        ));
     }
     Ok(())
 }
@@ -381,7 +390,9 @@ impl Condition {
             Self::Any(within) | Self::All(within) => within.iter().flat_map(Self::attributes).collect(),
             Self::Not(within) => within.attributes(),
             Self::Exists(path, _) => path.0.iter().take(1).map(String::as_str).collect(),
-            Self::BeginsWith(left, right) | Self::Compare(left, _, right) => of(left).into_iter().chain(of(right)).collect(),
+            Self::BeginsWith(left, right) | Self::Compare(left, _, right) => {
+                of(left).into_iter().chain(of(right)).collect()
+            }
         }
     }
 
@@ -452,7 +463,8 @@ impl Update {
         let before = item.clone();
         let no_number = || "An operand in the update expression has an incorrect data type".to_owned();
         for (path, operand, and) in &self.set {
-            let missing = || "The provided expression refers to an attribute that does not exist in the item".to_owned();
+            let missing =
+                || "The provided expression refers to an attribute that does not exist in the item".to_owned();
             let mut value = operand.read(&before).ok_or_else(missing)?;
             if let Some((factor, other)) = and {
                 let other = other.read(&before).ok_or_else(missing)?.number().ok_or_else(no_number)?;

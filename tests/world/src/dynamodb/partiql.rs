@@ -57,7 +57,8 @@ impl Statement {
         let mut left = condition.split(' ').peekable();
         while let Some(word) = left.next() {
             if left.next_if_eq(&"IS").is_some() {
-                let function = if left.next_if_eq(&"NOT").is_some() { "attribute_exists" } else { "attribute_not_exists" };
+                let function =
+                    if left.next_if_eq(&"NOT").is_some() { "attribute_exists" } else { "attribute_not_exists" };
                 let close = left.next().and_then(|word| word.strip_prefix("MISSING")).ok_or_else(unknown)?;
                 let name = word.trim_start_matches('(');
                 let open = &word[..word.len() - name.len()];

@@ -148,7 +148,8 @@ fn a_transaction_is_all_or_nothing() {
         json!({"Put": {"TableName": "keys", "Item": {"key": {"S": key}, "version": {"N": "1"}},
             "ConditionExpression": "attribute_not_exists(#k)", "ExpressionAttributeNames": {"#k": "key"}}})
     };
-    let write = |items: &[Json]| call(&db, "TransactWriteItems", json!({"TransactItems": items, "ClientRequestToken": "t"}));
+    let write =
+        |items: &[Json]| call(&db, "TransactWriteItems", json!({"TransactItems": items, "ClientRequestToken": "t"}));
     assert_eq!(write(&[put("a")]).3, 2.0);
     let (status, answer, ..) = write(&[put("a"), put("b")]);
     assert_eq!((status, &answer["CancellationReasons"][0]["Code"]), (400, &json!("ConditionalCheckFailed")));
@@ -167,7 +168,8 @@ fn parts_of_a_batch_may_be_left_undone() {
     let done = db.call_at("BatchGetItem", get.as_bytes(), &mut moment).expect("a batch");
     let answer: Json = serde_json::from_slice(&done.body).expect("JSON");
     assert_eq!(answer["UnprocessedKeys"]["sessions"]["Keys"], json!([{"conversation": {"S": "a"}}]));
-    let insert = |c: &str| json!({"Statement": "INSERT INTO \"sends\" VALUE {'conversation': ?}", "Parameters": [{"S": c}]});
+    let insert =
+        |c: &str| json!({"Statement": "INSERT INTO \"sends\" VALUE {'conversation': ?}", "Parameters": [{"S": c}]});
     let batch = json!({"Statements": [insert("a"), insert("b")]}).to_string();
     let done = db.call_at("BatchExecuteStatement", batch.as_bytes(), &mut moment).expect("a batch");
     let answer: Json = serde_json::from_slice(&done.body).expect("JSON");

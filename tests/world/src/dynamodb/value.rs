@@ -95,7 +95,10 @@ mod tests {
         assert_eq!(number("1795564800000"), 1 + 4, "zeros at the end are not significant");
         assert_eq!(Value::B("AAAA".into()).size() + Value::B("AA==".into()).size(), 3 + 1);
         let map = Value::M([("x".to_owned(), Value::S("s".into()))].into());
-        assert_eq!(size(&[("a".to_owned(), Value::N("1".into())), ("m".to_owned(), map)].into()), 3 + (1 + 3 + 1 + 1 + 1));
+        assert_eq!(
+            size(&[("a".to_owned(), Value::N("1".into())), ("m".to_owned(), map)].into()),
+            3 + (1 + 3 + 1 + 1 + 1)
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use crate::weather::Weather;
 const SECOND: u64 = 1000;
 
 fn sqs() -> Sqs {
-    let letters = Setup { visibility: Duration::from_secs(30), dead_letters: None, retention: Duration::from_secs(1_209_600) };
+    let letters =
+        Setup { visibility: Duration::from_secs(30), dead_letters: None, retention: Duration::from_secs(1_209_600) };
     let work = Setup {
         visibility: Duration::from_secs(180),
         dead_letters: Some(("work-dlq", 3)),
@@ -55,7 +56,8 @@ fn visibility_is_changed_by_the_last_receipt_and_only_while_it_is_hidden() {
     assert_eq!(hide(&first, 1, 11 * SECOND), Err("MessageNotInflight".to_owned()));
     call(&sqs, "DeleteMessage", json!({"ReceiptHandle": first}), 11 * SECOND).expect("SQS says nothing");
     assert!(!sqs.is_empty("work"));
-    call(&sqs, "DeleteMessageBatch", json!({"Entries": [{"Id": "1", "ReceiptHandle": second}]}), 11 * SECOND).expect("done");
+    call(&sqs, "DeleteMessageBatch", json!({"Entries": [{"Id": "1", "ReceiptHandle": second}]}), 11 * SECOND)
+        .expect("done");
     assert!(sqs.is_empty("work"));
 }
 
@@ -72,14 +74,22 @@ fn what_the_real_one_refuses_is_refused() {
         (json!({"MessageBody": "x", "DelaySeconds": 901}), &value),
         (json!({"MessageBody": "x", "MessageGroupId": "a b"}), &value),
         (json!({"MessageBody": "x", "MessageGroupId": "a".repeat(129)}), &value),
-        (json!({"MessageBody": "x", "MessageAttributes": {"reason": {"DataType": "String", "StringValue": "\u{2}"}}}), &value),
-        (json!({"MessageBody": "x", "MessageAttributes": {"reason": {"DataType": "String", "StringValue": ""}}}), &value),
+        (
+            json!({"MessageBody": "x", "MessageAttributes": {"reason": {"DataType": "String", "StringValue": "\u{2}"}}}),
+            &value,
+        ),
+        (
+            json!({"MessageBody": "x", "MessageAttributes": {"reason": {"DataType": "String", "StringValue": ""}}}),
+            &value,
+        ),
     ] {
         assert_eq!(&call(&sqs, "SendMessage", request.clone(), 0), expected, "{request:.80}");
     }
-    let entries = |count: usize| (0..count).map(|id| json!({"Id": id.to_string(), "MessageBody": "x"})).collect::<Vec<_>>();
+    let entries =
+        |count: usize| (0..count).map(|id| json!({"Id": id.to_string(), "MessageBody": "x"})).collect::<Vec<_>>();
     assert!(call(&sqs, "SendMessageBatch", json!({"Entries": entries(11)}), 0).is_err());
-    assert!(call(&sqs, "SendMessageBatch", json!({"Entries": [entries(1), entries(1)].concat()}), 0).is_err());
+    let twice = [entries(1), entries(1)].concat();
+    assert!(call(&sqs, "SendMessageBatch", json!({ "Entries": twice }), 0).is_err());
     let mixed = json!({"Entries": [{"Id": "good", "MessageBody": "\t\u{FFFD}\u{10FFFF}"}, {"Id": "bad", "MessageBody": "\u{FFFF}"}]});
     let answer = call(&sqs, "SendMessageBatch", mixed, 0).expect("each for itself");
     assert_eq!((&answer["Successful"][0]["Id"], &answer["Failed"][0]["Id"]), (&json!("good"), &json!("bad")));
@@ -88,7 +98,14 @@ fn what_the_real_one_refuses_is_refused() {
 
 #[test]
 fn weather_repeats_delays_and_shuffles() {
-    let weather = Weather { repeated: 1.0, late: 0.5, late_by: Duration::from_secs(5), shuffled: 1.0, budget: 100, ..Weather::calm() };
+    let weather = Weather {
+        repeated: 1.0,
+        late: 0.5,
+        late_by: Duration::from_secs(5),
+        shuffled: 1.0,
+        budget: 100,
+        ..Weather::calm()
+    };
     let (sqs, dice) = (sqs(), Dice::new(weather, 3));
     for number in 0..20 {
         sqs.put("work", &number.to_string(), 0, &dice);

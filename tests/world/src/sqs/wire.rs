@@ -69,7 +69,8 @@ impl Entry {
     pub(crate) fn bytes(&self) -> usize {
         let attributes = self.message_attributes.iter();
         let value = |attribute: &Attribute| attribute.string_value.as_ref().map_or(0, String::len);
-        self.message_body.len() + attributes.map(|(name, one)| name.len() + one.data_type.len() + value(one)).sum::<usize>()
+        self.message_body.len()
+            + attributes.map(|(name, one)| name.len() + one.data_type.len() + value(one)).sum::<usize>()
     }
 
     pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
@@ -117,7 +118,8 @@ pub(crate) fn check_attributes(entry: &Entry) -> Result<(), Refusal> {
 
 /// "MessageGroupId can contain alphanumeric characters (a-z, A-Z, 0-9) and punctuation", 128 at most.
 pub(crate) fn check_group(group: Option<&str>) -> Result<(), Refusal> {
-    let valid = |group: &str| (1..=MAX_GROUP).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_graphic());
+    let valid =
+        |group: &str| (1..=MAX_GROUP).contains(&group.len()) && group.bytes().all(|byte| byte.is_ascii_graphic());
     if group.is_none_or(valid) {
         return Ok(());
     }

@@ -53,7 +53,9 @@ fn what_is_not_known_is_an_error() {
     for condition in ["size(#a) > :1", "a = :1", "#a = :1 #b", "#z = :1", "#a = :z", "#a = ", "", "#a[0] = :1"] {
         assert!(Condition::parse(condition, &placeholders()).is_err(), "{condition}");
     }
-    for expression in ["DELETE #a :1", "SET #a", "SET #a = #b", "SET #a = list_append(#a, :1)", "ADD #m :1", "SET #b.#x = :1"] {
+    for expression in
+        ["DELETE #a :1", "SET #a", "SET #a = #b", "SET #a = list_append(#a, :1)", "ADD #m :1", "SET #b.#x = :1"]
+    {
         assert!(update(expression, &mut item()).is_err(), "{expression}");
     }
 }
@@ -61,8 +63,11 @@ fn what_is_not_known_is_an_error() {
 #[test]
 fn an_update_reads_the_item_as_it_was() {
     let mut changed = item();
-    update("SET #a = if_not_exists(#a, :0) + :1, #b = if_not_exists(#a, :0) + :1, #m.#b = #a REMOVE #m.#x ADD #x :1", &mut changed)
-        .expect("an update");
+    update(
+        "SET #a = if_not_exists(#a, :0) + :1, #b = if_not_exists(#a, :0) + :1, #m.#b = #a REMOVE #m.#x ADD #x :1",
+        &mut changed,
+    )
+    .expect("an update");
     let map = Value::M(Item::from([("b".to_owned(), number(1))]));
     let expected = [("a", number(2)), ("b", number(2)), ("m", map), ("x", number(1))];
     assert_eq!(changed, expected.map(|(name, value)| (name.to_owned(), value)).into());
@@ -70,7 +75,9 @@ fn an_update_reads_the_item_as_it_was() {
 
 #[test]
 fn overlapping_paths_are_refused() {
-    for expression in ["SET #a = :1 REMOVE #a", "SET #m.#x = :1, #m = :s", "REMOVE #m, #m.#x", "ADD #a :1 SET #b = :1, #a = :0"] {
+    for expression in
+        ["SET #a = :1 REMOVE #a", "SET #m.#x = :1, #m = :s", "REMOVE #m, #m.#x", "ADD #a :1 SET #b = :1, #a = :0"]
+    {
         assert!(update(expression, &mut item()).is_err_and(|error| error.contains("overlap")), "{expression}");
     }
     update("SET #m.#x = :1, #m.#b = :1, #x = :1", &mut item()).expect("they are beside each other");

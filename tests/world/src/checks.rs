@@ -1,6 +1,6 @@
 //! What has to be so at the end of each history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ fn order(cloud: &Cloud, bounds: &Bounds, said: &[Said], verdict: &mut Verdict) {
     for (at, one) in said.iter().enumerate() {
         first.entry(one.tag).or_insert(at);
     }
-    let mut before: Option<(Tag, usize)> = None;
+    let (mut before, mut overtaken): (Option<(Tag, usize)>, BTreeSet<Tag>) = (None, BTreeSet::new());
     // In the order of conversation, message and part; the places must grow within a conversation.
     for (tag, at) in &first {
         if let Some((other, place)) = before
@@ -192,7 +192,8 @@ fn order(cloud: &Cloud, bounds: &Bounds, said: &[Said], verdict: &mut Verdict) {
                 first.reply(0) == second.reply(0) || matches!((told, came), (Some(told), Some(came)) if told <= came)
             };
             let (held, cause) = cloud.ledger.held(other);
-            if follows(&other, tag) {
+            // One that is overtaken by many is told once.
+            if follows(&other, tag) && overtaken.insert(other) {
                 if held >= bounds.gap && other.message != tag.message {
                     *verdict.unavoidable.entry(cause).or_default() += 1;
                 } else {

@@ -36,6 +36,7 @@ pub struct Cloud {
     pub ledger: Ledger,
     changed: Notify,
     busy: AtomicUsize,
+    invocations: AtomicUsize,
     written: Mutex<BTreeMap<(&'static str, String), Units>>,
     invalid: Mutex<Vec<String>>,
 }
@@ -78,6 +79,7 @@ impl Cloud {
             ledger: Ledger::default(),
             changed: Notify::new(),
             busy: AtomicUsize::new(0),
+            invocations: AtomicUsize::new(0),
             written: Mutex::default(),
             invalid: Mutex::default(),
         }
@@ -98,6 +100,17 @@ impl Cloud {
     pub fn busy(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// Counts an invocation.
+    pub(crate) fn invoke(&self) {
+        self.invocations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many invocations there were.
+    #[must_use]
+    pub fn invocations(&self) -> usize {
+        self.invocations.load(Ordering::Relaxed)
     }
 
     /// Whether nobody is at work.

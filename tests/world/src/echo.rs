@@ -84,8 +84,8 @@ pub fn scenario(world: &Rc<World>, planted: Planted) {
         let mut at = Duration::ZERO;
         for message in 1..=u32::try_from(1 + dice.below(6)).expect("a few") {
             at += dice.up_to(Duration::from_secs(10));
-            let (world_, webhook, tag) = (Rc::clone(world), Rc::clone(&webhook), Tag::message(conversation, message));
-            world.at(at, async move { world_.deliver(&webhook, tag, 1, tag.to_string()).await });
+            let (of, webhook, tag) = (Rc::clone(world), Rc::clone(&webhook), Tag::message(conversation, message));
+            world.at(at, async move { of.deliver(&webhook, tag, 1, tag.to_string()).await });
         }
     }
 }

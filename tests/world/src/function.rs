@@ -96,6 +96,7 @@ impl Function {
             return Err(Ended::Throttled);
         }
         let _busy = self.cloud.busy();
+        self.cloud.invoke();
         self.running.set(self.running.get() + 1);
         let ended = self.run(event).await;
         self.running.set(self.running.get() - 1);

@@ -1,10 +1,11 @@
 //! One history: a seed, a world, and what happens in it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use crate::checks::{Bounds, Finding, Verdict, check};
 use crate::cloud::Cloud;
@@ -22,8 +23,10 @@ const RETENTION_OF_LETTERS: Duration = Duration::from_secs(1_209_600);
 /// The queues of `template.yaml`: name, dead-letter queue, receives.
 const QUEUES: [(&str, &str, u32); 2] = [("inbound", "inbound-dlq", 10), ("outbound", "outbound-dlq", 20)];
 
-/// A history that goes on for longer does not end.
+/// A history that goes on for longer does not end, nor does one with more invocations: the longest that do end have some
+/// hundred.
 const LONGEST: Duration = Duration::from_secs(8 * 24 * 3600);
+const MOST_INVOCATIONS: usize = 2000;
 
 /// The pauses after which a platform repeats an event that was not acknowledged, again and again.
 const REPEATS: [u64; 6] = [1, 2, 5, 10, 30, 60];
@@ -34,6 +37,7 @@ const MOST_REPEATS: usize = 50;
 pub struct World {
     /// The services.
     pub cloud: Arc<Cloud>,
+    tasks: RefCell<Vec<JoinHandle<()>>>,
 }
 
 /// The end of a history.
@@ -52,7 +56,7 @@ pub struct Outcome {
 ///
 /// # Panics
 ///
-/// Where the runtime cannot be made.
+/// Where the runtime cannot be made, or where something panics that happens at a time of its own ([`World::at`]).
 pub fn play(seed: u64, weather: Weather, traced: bool, bounds: &Bounds, play: impl FnOnce(&Rc<World>)) -> Outcome {
     // The jitter of the SDK and of the functions.
     fastrand::seed(seed);
@@ -73,11 +77,18 @@ pub fn play(seed: u64, weather: Weather, traced: bool, bounds: &Bounds, play: im
             (name, Setup { visibility: VISIBILITY, dead_letters: Some((letters, most)), retention: RETENTION })
         });
         let cloud = Arc::new(Cloud::new(work.into_iter().chain(letters), Dice::new(weather, seed), seed, traced));
-        let world = Rc::new(World { cloud: Arc::clone(&cloud) });
+        let world = Rc::new(World { cloud: Arc::clone(&cloud), tasks: RefCell::default() });
         play(&world);
         let ended = tokio::time::timeout(LONGEST, world.end()).await;
+        for task in world.tasks.take().into_iter().filter(JoinHandle::is_finished) {
+            if let Err(error) = task.await
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
         let mut verdict = check(&cloud, bounds);
-        if ended.is_err() {
+        if ended != Ok(true) {
             verdict.findings.insert(0, Finding::Endless);
         }
         let took = Duration::from_millis(cloud.clock.elapsed());
@@ -100,11 +111,13 @@ impl World {
     /// Does something at a time of the history.
     pub fn at(&self, time: Duration, what: impl Future<Output = ()> + 'static) {
         let busy = self.cloud.busy();
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
+            // Held to the end, also to that by a panic.
+            let _busy = busy;
             tokio::time::sleep(time).await;
             what.await;
-            drop(busy);
         });
+        self.tasks.borrow_mut().push(task);
     }
 
     /// A platform delivers an event to a webhook, and repeats it until it is acknowledged. `parts` are those of the reply.
@@ -128,14 +141,17 @@ impl World {
         }
     }
 
-    /// Comes back when nothing is left to do.
-    async fn end(&self) {
+    /// Comes back when nothing is left to do; whether it ever will.
+    async fn end(&self) -> bool {
         loop {
             let changed = self.cloud.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.cloud.is_idle() && QUEUES.iter().all(|(queue, ..)| self.cloud.sqs.is_empty(queue)) {
-                return;
+                return true;
+            }
+            if self.cloud.invocations() > MOST_INVOCATIONS {
+                return false;
             }
             changed.await;
         }

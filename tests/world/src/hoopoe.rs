@@ -28,8 +28,8 @@ use crate::platform::{self, Platform};
 const BOT: &str = "main";
 /// Calls a second that the bot may make: more than it needs.
 const QUOTA: u32 = 1000;
-/// A part of a reply that a platform takes no more than one of in a message.
-const LONG: usize = 4000;
+/// A part of a reply is so long that a message of the platform has room for no more.
+const LONG: usize = 4090;
 
 /// The variables that `template.yaml` sets, which the functions read from the process.
 #[must_use]

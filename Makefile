@@ -62,7 +62,13 @@ test: test-unit test-e2e test-browser ## Run all tests; the last two on a local 
 .PHONY: test-unit
 test-unit: shop ## Run the tests that need no stack.
 	cargo test --locked
+	cargo test --locked --package world
 	target/venv/model/bin/python -m unittest discover --quiet infra/model
+
+# SEED=n plays one history and shows it; HISTORIES=n plays many, on all processors.
+.PHONY: world
+world: ## Try the message path in a hostile world (SEED=n for one history to read, HISTORIES=n for many).
+	@cargo run --locked --quiet --package world -- $(if $(SEED),--seed $(SEED),--histories $(or $(HISTORIES),1000))
 
 .PHONY: test-stack
 test-stack: $(HOOPOE)

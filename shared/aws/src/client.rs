@@ -40,11 +40,27 @@ pub fn config(environment: Environment) -> Result<SdkConfig, EnvironmentError> {
         "environment",
     );
     let endpoint = environment.optional("AWS_ENDPOINT_URL");
-    let mut config = SdkConfig::builder()
+    let region = Region::new(environment.required("AWS_REGION")?);
+    let time = SharedTimeSource::new(SystemTimeSource::new());
+    let mut config = builder(credentials, region, http_client(endpoint.as_deref()), time);
+    config.set_endpoint_url(endpoint);
+    Ok(config.build())
+}
+
+/// What does not come from the environment, with the HTTP client and the clock of the caller: a simulation of AWS has its
+/// own.
+#[must_use]
+pub fn builder(
+    credentials: Credentials,
+    region: Region,
+    http_client: SharedHttpClient,
+    time: SharedTimeSource,
+) -> aws_types::sdk_config::Builder {
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(environment.required("AWS_REGION")?))
+        .region(region)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(http_client(endpoint.as_deref()))
+        .http_client(http_client)
         .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50)))
         .timeout_config(
             TimeoutConfig::builder()
@@ -54,9 +70,7 @@ pub fn config(environment: Environment) -> Result<SdkConfig, EnvironmentError> {
                 .build(),
         )
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .time_source(SharedTimeSource::new(SystemTimeSource::new()));
-    config.set_endpoint_url(endpoint);
-    Ok(config.build())
+        .time_source(time)
 }
 
 /// A plain connector for a local endpoint, so that nothing loads certificates there; TLS for AWS.

@@ -4,7 +4,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`lambda`] | execution environments behind the runtime API |
-//! | [`aws`], [`dynamodb`], [`expression`], [`sqs`] | what the functions call |
+//! | [`aws`], [`sqs`], and the tables and keys of [`::world`](../world) | what the functions call |
 //! | [`platform`] | Telegram |
 //! | [`latency`] | how long all of these take, and where that is from |
 //! | [`counts`] | what was called |
@@ -15,14 +15,11 @@
 
 mod aws;
 mod counts;
-mod dynamodb;
-mod expression;
 mod hot;
 mod http;
 mod lambda;
 mod latency;
 mod load;
-mod partiql;
 mod platform;
 mod report;
 mod sqs;

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::world::dynamodb::DynamoDb;
+use ::world::kms;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::task::AbortHandle;
 
-use crate::aws::{Aws, encrypt};
+use crate::aws::Aws;
 use crate::counts::{Calls, Counts};
-use crate::dynamodb::DynamoDb;
 use crate::http::serve;
 use crate::lambda::{Function, Setup, Usage};
 use crate::latency::Latencies;
@@ -86,7 +87,7 @@ impl World {
         let Plan { latencies, inference, deliver, processor } = plan;
         let counts = Arc::new(Counts::default());
         let sqs = Sqs::new(latencies);
-        let aws = Arc::new(Aws { dynamodb: DynamoDb::new(), sqs, counts, latencies });
+        let aws = Arc::new(Aws { dynamodb: DynamoDb::default(), sqs, counts, latencies });
         let service = Arc::clone(&aws);
         let endpoint = format!("http://{}", serve(move |call| Arc::clone(&service).handle(call)).await?);
         let platform = Platform::new(latencies.platform);
@@ -205,7 +206,7 @@ fn seed(dynamodb: &DynamoDb, api: &str) {
             json!({
                 "key": {"S": key}, "version": {"N": "1"}, "state": {"S": "current"}, "created_at": {"N": "1760000000"},
                 "since": {"N": "1760000000"}, "watched": {"BOOL": false}, "noticed": {"N": "0"},
-                "ciphertext": {"B": encrypt(&context, &secret.to_string())},
+                "ciphertext": {"B": kms::encrypt(&context, secret.to_string().as_bytes())},
             }),
         );
         let quota = json!({"key": {"S": key}, "version": {"N": "0"}, "per_second": {"N": QUOTA.to_string()}});

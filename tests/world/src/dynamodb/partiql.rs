@@ -4,7 +4,13 @@
 //! `INSERT INTO "table" VALUE {'name': ?, …}` and `UPDATE "table" SET "name" = ? … REMOVE "name" … WHERE …`, with
 //! `RETURNING ALL NEW *` or without.
 
-use crate::expression::{Item, Placeholders, Value};
+use std::collections::BTreeMap;
+
+use super::expression::Placeholders;
+use super::value::{Item, Value};
+
+/// "The maximum length of a PartiQL statement is 8,192 characters."
+const MAX_STATEMENT: usize = 8192;
 
 /// A statement with its values.
 #[derive(Debug)]
@@ -27,13 +33,16 @@ pub(crate) enum Statement {
 impl Statement {
     pub(crate) fn parse(text: &str, values: Vec<Value>) -> Result<Self, String> {
         let unknown = || format!("the statement {text:?} is not understood");
+        if !(1..=MAX_STATEMENT).contains(&text.len()) {
+            return Err(format!("a statement has 1 to {MAX_STATEMENT} characters, and this one {}", text.len()));
+        }
         if let Some(rest) = text.strip_prefix("INSERT INTO \"") {
             let (table, rest) = rest.split_once("\" VALUE {").ok_or_else(unknown)?;
             let members = rest.strip_suffix('}').ok_or_else(unknown)?.split(", ");
             let names: Option<Vec<&str>> =
                 members.map(|member| member.strip_prefix('\'')?.strip_suffix("': ?")).collect();
             let names = names.filter(|names| names.len() == values.len()).ok_or_else(unknown)?;
-            let item = names.into_iter().map(str::to_owned).zip(values).collect();
+            let item = names.into_iter().map(|name| name.replace("''", "'")).zip(values).collect();
             return Ok(Self::Insert { table: table.to_owned(), item });
         }
         let rest = text.strip_prefix("UPDATE \"").ok_or_else(unknown)?;
@@ -48,10 +57,12 @@ impl Statement {
         let mut left = condition.split(' ').peekable();
         while let Some(word) = left.next() {
             if left.next_if_eq(&"IS").is_some() {
+                let function =
+                    if left.next_if_eq(&"NOT").is_some() { "attribute_exists" } else { "attribute_not_exists" };
                 let close = left.next().and_then(|word| word.strip_prefix("MISSING")).ok_or_else(unknown)?;
                 let name = word.trim_start_matches('(');
                 let open = &word[..word.len() - name.len()];
-                words.push(format!("{open}attribute_not_exists({name}){close}"));
+                words.push(format!("{open}{function}({name}){close}"));
             } else {
                 words.push(word.to_owned());
             }
@@ -63,7 +74,8 @@ impl Statement {
 
 /// The text with a placeholder for each quoted name and each `?`; `None` where the values are not as many.
 fn with_placeholders(text: &str, values: Vec<Value>) -> Option<(String, Placeholders)> {
-    let (mut written, mut placeholders, mut values) = (String::new(), Placeholders::default(), values.into_iter());
+    let (mut written, mut values) = (String::new(), values.into_iter());
+    let (mut names, mut bound) = (BTreeMap::new(), BTreeMap::new());
     let mut rest = text.chars().peekable();
     while let Some(next) = rest.next() {
         match next {
@@ -76,19 +88,19 @@ fn with_placeholders(text: &str, values: Vec<Value>) -> Option<(String, Placehol
                         other => name.push(other),
                     }
                 }
-                let placeholder = format!("#{}", placeholders.names.len());
+                let placeholder = format!("#{}", names.len());
                 written.push_str(&placeholder);
-                placeholders.names.insert(placeholder, name);
+                names.insert(placeholder, name);
             }
             '?' => {
-                let placeholder = format!(":{}", placeholders.values.len());
+                let placeholder = format!(":{}", bound.len());
                 written.push_str(&placeholder);
-                placeholders.values.insert(placeholder, values.next()?);
+                bound.insert(placeholder, values.next()?);
             }
             other => written.push(other),
         }
     }
-    values.next().is_none().then_some((written, placeholders))
+    values.next().is_none().then(|| (written, Placeholders::new(names, bound)))
 }
 
 #[cfg(test)]
@@ -121,6 +133,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_an_error() {
+        assert!(Statement::parse(&format!("UPDATE {}", "x".repeat(8192)), vec![]).is_err_and(|e| e.contains("8192")));
         for text in ["SELECT * FROM \"t\"", "UPDATE \"t\" SET \"a\" = ?", "INSERT INTO \"t\" VALUE {'a': 1}"] {
             assert!(Statement::parse(text, vec![number(1)]).is_err(), "{text}");
         }

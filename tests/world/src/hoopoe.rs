@@ -1,0 +1,221 @@
+//! The real engines in the world: what a webhook does behind its signature, `shared/dialogue` with answers that echo, and
+//! `shared/delivery` with a platform of the world.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hoopoe_aws::Environment as Variables;
+use hoopoe_channels::Platform as _;
+use hoopoe_channels::telegram::Telegram;
+use hoopoe_delivery::Delivery;
+use hoopoe_delivery::http::{ANSWER, Answer, Broken, Http};
+use hoopoe_dialogue::{Dialogue, Responder, Response};
+use hoopoe_message::{BotId, Content, Conversation, InboundMessage, MessageId, Timestamp};
+use hoopoe_queue::QueueSender;
+use hoopoe_store::{Claims, Session};
+use http::Request;
+use serde_json::json;
+
+use crate::environment::Environment;
+use crate::function::{Handler, Invocation};
+use crate::history::World;
+use crate::kms;
+use crate::ledger::{Tag, tags_in};
+use crate::platform::{self, Platform};
+
+/// The bot's name.
+const BOT: &str = "main";
+/// Calls a second that the bot may make: more than it needs.
+const QUOTA: u32 = 1000;
+/// A part of a reply is so long that a message of the platform has room for no more.
+const LONG: usize = 4090;
+
+/// The variables that `template.yaml` sets, which the functions read from the process.
+#[must_use]
+pub fn variables() -> Vec<(&'static str, String)> {
+    let queue = |name: &str| format!("https://sqs.us-east-1.amazonaws.com/000000000000/{name}");
+    let tables = ["CLAIMS", "SESSIONS", "SENDS", "TRANSCRIPTS", "TOKENS", "KEYS", "USAGE"];
+    let names = [
+        "CLAIMS_TABLE",
+        "SESSIONS_TABLE",
+        "SENDS_TABLE",
+        "TRANSCRIPTS_TABLE",
+        "TOKENS_TABLE",
+        "KEYS_TABLE",
+        "USAGE_TABLE",
+    ];
+    let tables = names.into_iter().zip(tables.map(str::to_lowercase));
+    let others = [
+        ("KMS_KEY", "alias/hoopoe".to_owned()),
+        ("KEY_CACHE_SECONDS", "300".to_owned()),
+        ("SESSION_TTL_SECONDS", "1800".to_owned()),
+        ("ORDER_GAP_MILLISECONDS", "2000".to_owned()),
+        ("INBOUND_QUEUE_URL", queue("inbound")),
+        ("INBOUND_DLQ_URL", queue("inbound-dlq")),
+        ("OUTBOUND_QUEUE_URL", queue("outbound")),
+        ("OUTBOUND_DLQ_URL", queue("outbound-dlq")),
+    ];
+    tables.chain(others).collect()
+}
+
+/// Connects a bot, sets the functions up, and lets people write.
+pub fn scenario(world: &Rc<World>) {
+    let platform = Platform::of::<Telegram>();
+    connect(world, &platform);
+    let webhook = world.function("webhook", Duration::from_secs(10), 100, Rc::new(webhook));
+    let inference = world.function("inference", Duration::from_secs(30), 3, Rc::new(inference));
+    let start = move |environment: &Environment| deliver(environment, platform.clone());
+    let deliver = world.function("deliver", Duration::from_secs(30), 3, Rc::new(start));
+    world.map("inbound", &inference);
+    world.map("outbound", &deliver);
+    let dice = &world.cloud.dice;
+    for conversation in 1..=3 {
+        let mut at = Duration::ZERO;
+        for message in 1..=u32::try_from(1 + dice.below(6)).expect("a few") {
+            at += dice.up_to(Duration::from_secs(10));
+            let parts = if dice.chance(0.2) { 2 } else { 1 };
+            let (of, webhook, tag) = (Rc::clone(world), Rc::clone(&webhook), Tag::message(conversation, message));
+            // The reply has as many parts as the message asks for.
+            let event = format!("{tag} {parts}");
+            world.at(at, async move { of.deliver(&webhook, tag, parts, event).await });
+        }
+    }
+}
+
+/// Stores the keys and the quota of the bot, as `hoopoe channel add` does.
+fn connect(world: &World, platform: &Platform) {
+    let channel = platform.channel();
+    let secret = platform.settings().to_string();
+    for purpose in ["webhook", "send"] {
+        let context = json!({"channel": channel.as_str(), "bot": BOT, "name": purpose});
+        let key = format!("{channel}/{BOT}/{purpose}");
+        let ciphertext = kms::encrypt(&context, secret.as_bytes());
+        let version = json!({
+            "key": {"S": key}, "version": {"N": "1"}, "state": {"S": "current"}, "created_at": {"N": "1760000000"},
+            "since": {"N": "1760000000"}, "watched": {"BOOL": false}, "noticed": {"N": "0"}, "ciphertext": {"B": ciphertext},
+        });
+        world.cloud.dynamodb.seed("keys", version);
+        let quota = json!({"key": {"S": key}, "version": {"N": "0"}, "per_second": {"N": QUOTA.to_string()}});
+        world.cloud.dynamodb.seed("keys", quota);
+    }
+}
+
+/// What a webhook does with a message that is verified: it claims and queues it.
+fn webhook(environment: &Environment) -> Handler {
+    let (config, clock) = (environment.config(), environment.clock());
+    let claims = Rc::new(Claims::new(&config, "claims".to_owned()));
+    let inbound = Rc::new(QueueSender::new(&config, "https://sqs.us-east-1.amazonaws.com/0/inbound".to_owned()));
+    Rc::new(move |Invocation { event, .. }| {
+        let (claims, inbound) = (Rc::clone(&claims), Rc::clone(&inbound));
+        Box::pin(async move {
+            let tag = *tags_in(&event).first().ok_or("no tag")?;
+            let person = Platform::person(tag.conversation);
+            let conversation = Conversation { channel: Telegram::CHANNEL, bot: bot(), chat: person.to_string() };
+            let id = MessageId::try_from(tag.to_string()).map_err(|error| error.to_string())?;
+            let now = clock.now();
+            let claim = claims.claim(&conversation, &id, now).await.map_err(|error| error.to_string())?;
+            let message = InboundMessage {
+                id,
+                conversation,
+                address: json!({ "chat": person }).to_string(),
+                number: claim.number,
+                received_at: now,
+                previous_at: claim.previous_at,
+                language: None,
+                content: Content::text(&event),
+            };
+            inbound.send(&message.conversation, &message).await.map_err(|error| error.to_string())?;
+            Ok("200".to_owned())
+        })
+    })
+}
+
+fn bot() -> BotId {
+    BOT.parse().expect("a name")
+}
+
+fn inference(environment: &Environment) -> Handler {
+    let dialogue = Dialogue::new(Variables, &environment.config(), Echo).expect("the variables are set");
+    let dialogue = Rc::new(dialogue);
+    Rc::new(move |Invocation { event, .. }| {
+        let dialogue = Rc::clone(&dialogue);
+        Box::pin(async move {
+            let batch = serde_json::from_str(&event).map_err(|error| error.to_string())?;
+            serde_json::to_string(&dialogue.handle(batch).await).map_err(|error| error.to_string())
+        })
+    })
+}
+
+fn deliver(environment: &Environment, platform: Platform) -> Handler {
+    let http = Exchange { environment: environment.clone(), platform };
+    let delivery = Delivery::new(Variables, &environment.config(), http).expect("the variables are set");
+    let delivery = Rc::new(delivery);
+    Rc::new(move |Invocation { event, deadline }| {
+        let delivery = Rc::clone(&delivery);
+        Box::pin(async move {
+            let batch = serde_json::from_str(&event).map_err(|error| error.to_string())?;
+            serde_json::to_string(&delivery.handle(batch, deadline).await).map_err(|error| error.to_string())
+        })
+    })
+}
+
+/// Says again what it was told, in as many parts as it is asked for.
+struct Echo;
+
+impl Responder for Echo {
+    type Read = ();
+    type Error = Infallible;
+
+    fn read(&self, _: &[&InboundMessage]) {}
+
+    fn respond(
+        &self,
+        (): &(),
+        _: usize,
+        message: &InboundMessage,
+        _: &mut Session,
+        _: Timestamp,
+    ) -> Result<Response, Infallible> {
+        let Content::Text(text) = &message.content else { return Ok(Response::Nothing) };
+        let (Some(tag), Some(parts)) = (tags_in(text).first().copied(), text.split(' ').nth(1)) else {
+            return Ok(Response::Nothing);
+        };
+        let parts: u32 = parts.parse().unwrap_or(1);
+        let part = |part: u32| {
+            let mut text = tag.reply(part).to_string();
+            if part < parts {
+                text.extend(std::iter::repeat_n(" and so on", (LONG - text.len()) / 10));
+            }
+            text
+        };
+        let text = (1..=parts).map(part).collect::<Vec<_>>().join("\n\n");
+        Ok(Response::Say { text, suggestions: Vec::new(), decision: None })
+    }
+}
+
+/// The function's way to the platform.
+#[derive(Clone)]
+struct Exchange {
+    environment: Environment,
+    platform: Platform,
+}
+
+impl Http for Exchange {
+    async fn exchange(&self, request: Request<String>) -> Result<Answer, Broken> {
+        if !request.uri().host().is_some_and(|host| self.platform.is_at(host)) {
+            self.environment.cloud().refuse(format!("a request to {:?}", request.uri().host()));
+            return Err(Broken::NoConnection);
+        }
+        let request = request.map(String::into_bytes);
+        match self.platform.exchange(&self.environment, request, ANSWER).await {
+            Ok(answer) => {
+                let (parts, body) = answer.into_parts();
+                Ok(Answer { status: parts.status, headers: parts.headers, body })
+            }
+            Err(platform::Broken::Unreached) => Err(Broken::NoConnection),
+            Err(platform::Broken::Reset) => Err(Broken::Broke),
+            Err(platform::Broken::TimedOut) => Err(Broken::NoAnswer),
+        }
+    }
+}

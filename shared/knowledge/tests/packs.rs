@@ -216,10 +216,6 @@ fn titles<'k>(suggestions: &[Suggestion<'k>]) -> Vec<&'k str> {
     suggestions.iter().map(|suggestion| suggestion.title).collect()
 }
 
-fn titles<'k>(suggestions: &[Suggestion<'k>]) -> Vec<&'k str> {
-    suggestions.iter().map(|suggestion| suggestion.title).collect()
-}
-
 #[test]
 fn an_index_answers_what_its_pack_says_and_is_the_same_each_time() {
     let pack = read(&folder(|_| ()));

@@ -6,6 +6,7 @@
 //! - `last`, the highest number settled;
 //! - `open`, JSON: the replies that are being sent or will be tried again, with who sends them, since when and which part;
 //!   it is missing where there is none, which is mostly so;
+//! - `at`, when something was last begun, settled or put off;
 //! - `rest`, JSON: numbers up to `last` that were passed over, or whose reply was given up.
 //!
 //! A reply is begun by a conditional write right before anything is sent, and settled by another after. Whoever begins
@@ -165,7 +166,7 @@ impl Sends {
         });
         let mut begin = self
             .update(&reply.conversation, now)
-            .update_expression("SET #open = :open, #expires = :expires")
+            .update_expression("SET #open = :open, #at = :at, #expires = :expires")
             .condition_expression(condition)
             .expression_attribute_names("#open", "open")
             .expression_attribute_names("#before", before::attribute(&reply.id))
@@ -347,7 +348,7 @@ impl Sends {
         ledger: &Ledger,
         now: Timestamp,
     ) -> UpdateItemFluentBuilder {
-        let (mut set, mut remove) = ("SET #expires = :expires".to_owned(), Vec::new());
+        let (mut set, mut remove) = ("SET #at = :at, #expires = :expires".to_owned(), Vec::new());
         let mut conditions = Vec::new();
         let mut update = self.update(conversation, now);
         for (name, value) in ledger.values() {
@@ -387,8 +388,8 @@ impl Sends {
         ledger: &Ledger,
         now: Timestamp,
     ) -> BatchStatementRequest {
-        let mut update = format!(r#"UPDATE {} SET "expires_at" = ?"#, quoted(&self.table));
-        let mut values = vec![number(now.plus(LIFETIME).as_secs())];
+        let mut update = format!(r#"UPDATE {} SET "at" = ? SET "expires_at" = ?"#, quoted(&self.table));
+        let mut values = vec![number(now.as_millis()), number(now.plus(LIFETIME).as_secs())];
         let mut conditions = r#" WHERE "conversation" = ?"#.to_owned();
         let mut compared = vec![text(conversation.to_string())];
         for (name, value) in ledger.values() {
@@ -417,14 +418,15 @@ impl Sends {
         let conversation = text(reply.conversation.to_string());
         let expires = number(now.plus(LIFETIME).as_secs());
         if reply.after.is_none() && reply.complete {
-            let insert = format!("INSERT INTO {table} VALUE {{'conversation': ?, 'open': ?, 'expires_at': ?}}");
-            return statement(insert, vec![conversation, open.clone(), expires]);
+            let insert =
+                format!("INSERT INTO {table} VALUE {{'conversation': ?, 'open': ?, 'at': ?, 'expires_at': ?}}");
+            return statement(insert, vec![conversation, open.clone(), number(now.as_millis()), expires]);
         }
         let before = quoted(&before::attribute(&reply.id));
         let mut update = format!(
-            r#"UPDATE {table} SET "open" = ? SET "expires_at" = ? WHERE "conversation" = ? AND "open" IS MISSING AND {before} IS MISSING AND "last" < ?"#
+            r#"UPDATE {table} SET "open" = ? SET "at" = ? SET "expires_at" = ? WHERE "conversation" = ? AND "open" IS MISSING AND {before} IS MISSING AND "last" < ?"#
         );
-        let mut values = vec![open.clone(), expires, conversation, number(reply.number)];
+        let mut values = vec![open.clone(), number(now.as_millis()), expires, conversation, number(reply.number)];
         if let Some(after) = reply.after {
             update.push_str(r#" AND "last" >= ?"#);
             values.push(number(after));
@@ -439,7 +441,9 @@ impl Sends {
             .table_name(&self.table)
             .key("conversation", text(conversation.to_string()))
             .expression_attribute_names("#expires", "expires_at")
+            .expression_attribute_names("#at", "at")
             .expression_attribute_values(":expires", number(now.plus(LIFETIME).as_secs()))
+            .expression_attribute_values(":at", number(now.as_millis()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }

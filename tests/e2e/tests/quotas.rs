@@ -287,7 +287,7 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     nothing_goes_before_its_slot(&sent, began + used_up, Quota::default());
 
     for reply in &replies {
-        let record = eventually("the record of a send", async || {
+        eventually("the record of a send", async || {
             let item = stack
                 .dynamodb
                 .get_item()
@@ -296,11 +296,10 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
                 .send()
                 .await
                 .expect("the table answers");
-            let record = item.item()?.get(&format!("m:{}", reply.id))?.as_m().ok()?.clone();
-            (record["state"] == AttributeValue::S("sent".into())).then_some(record)
+            let last: u64 = item.item()?.get("last")?.as_n().ok()?.parse().ok()?;
+            (last >= reply.number && !item.item()?.contains_key("open")).then_some(())
         })
         .await;
-        assert_eq!(record["attempt"], AttributeValue::N("1".into()), "waiting is no attempt");
     }
     let dead = stack.hoopoe(&["dlq", "list", "outbound", "--json"], "").await;
     assert!(!dead.contains(&bot.name), "{dead}");

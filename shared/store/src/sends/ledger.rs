@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     /// Replies that are being sent, or will be tried again.
     pub(super) open: Vec<Entry>,
     pub(super) rest: Rest,
+    /// When something was last begun, settled or put off.
+    pub(super) at: Timestamp,
 }
 
 /// What is seldom there: all of it is about numbers up to `last`.
@@ -130,7 +132,8 @@ impl Ledger {
         let open = read_text(item, "open").map_or(Ok(Vec::new()), serde_json::from_str).map_err(|_| shape("open"))?;
         let rest =
             read_text(item, "rest").map_or(Ok(Rest::default()), serde_json::from_str).map_err(|_| shape("rest"))?;
-        let mut ledger = Self { last, open, rest };
+        let at = Timestamp::from_millis(read_number(item, "at").unwrap_or(0));
+        let mut ledger = Self { last, open, rest, at };
         before::read(item, &mut ledger)?;
         Ok(ledger)
     }
@@ -192,7 +195,12 @@ impl Ledger {
     fn held_back(&self, reply: &Reply, by: &Beginning) -> Option<Duration> {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         let before = self.open.iter().filter(|entry| entry.number < reply.number && by.now < entry.until.plus(STALE));
-        if let Some(until) = before.map(|entry| entry.until).max() {
+        // One that is being sent mostly ends long before its function must have; one that waits is not sent before its time.
+        let until = before.map(|entry| match entry.state {
+            State::Sending => entry.until.min(by.now.plus((by.waited / 2).max(LOOK_AGAIN))),
+            State::Waiting => entry.until,
+        });
+        if let Some(until) = until.max() {
             return Some(until.since(by.now).max(LOOK_AGAIN));
         }
         if self.open.len() >= MAX_OPEN && self.open.iter().all(|entry| by.now < entry.until.plus(STALE)) {
@@ -204,7 +212,9 @@ impl Ledger {
         }
         // It may be in the making: it is waited for as long as it may take, and then as for any other.
         let in_the_making = reply.pending_until.map_or(Duration::ZERO, |until| until.plus(by.gap).since(by.now));
-        let left = by.gap.saturating_sub(by.waited).max(in_the_making);
+        // Those that waited for the same one come back in any order: from then on each has the whole gap again.
+        let idle = by.now.since(self.at);
+        let left = by.gap.saturating_sub(by.waited.min(idle)).max(in_the_making);
         (!left.is_zero()).then(|| left.min(LOOK_AGAIN))
     }
 

@@ -177,14 +177,16 @@ impl Platform {
                 Err(Broken::Unreached)
             }
             Fault::Late(time) => {
-                (hold(time), doubt());
+                hold(time);
+                doubt();
                 take(None);
                 note(&format!("taken, FAULT answers {time:?} late"));
                 tokio::time::sleep(time).await;
                 Ok(response(answer.status, &answer.body))
             }
             Fault::Silent { taken, reset } => {
-                (hold(LATE), doubt());
+                hold(LATE);
+                doubt();
                 if taken {
                     take(None);
                 }
@@ -192,7 +194,8 @@ impl Platform {
                 if reset { Err(Broken::Reset) } else { std::future::pending().await }
             }
             Fault::Gateway { status, taken } => {
-                (hold(Duration::from_secs(10)), doubt());
+                hold(Duration::from_secs(10));
+                doubt();
                 if taken {
                     take(None);
                 }

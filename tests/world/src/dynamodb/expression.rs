@@ -149,10 +149,13 @@ pub(crate) enum Condition {
     Compare(Operand, &'static str, Operand),
 }
 
+/// What is added, with its sign.
+type Addend = (i128, Operand);
+
 /// An update.
 #[derive(Debug, Default)]
 pub(crate) struct Update {
-    set: Vec<(Path, Operand, Option<(i128, Operand)>)>,
+    set: Vec<(Path, Operand, Option<Addend>)>,
     remove: Vec<Path>,
     add: Vec<(Path, Operand)>,
 }

@@ -197,7 +197,7 @@ impl Ledger {
         let before = self.open.iter().filter(|entry| entry.number < reply.number && by.now < entry.until.plus(STALE));
         // One that is being sent mostly ends long before its function must have; one that waits is not sent before its time.
         let until = before.map(|entry| match entry.state {
-            State::Sending => entry.until.min(by.now.plus((by.waited / 2).max(LOOK_AGAIN))),
+            State::Sending => entry.until.min(by.now.plus(LOOK_AGAIN)),
             State::Waiting => entry.until,
         });
         if let Some(until) = until.max() {

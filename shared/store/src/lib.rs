@@ -25,7 +25,7 @@ pub mod transcripts;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-pub use claims::{Claim, Claims};
+pub use claims::{Claim, Claims, Event};
 pub use sends::{Begin, Revival, Sends};
 pub use sessions::{Session, Sessions, Turn};
 pub use transcripts::{Entry, Transcripts};

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::Messenger;
 use crate::meta;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 
 /// What verifies a notification, and what tells that it is for this bot.
 #[derive(Debug, Deserialize)]
@@ -66,7 +66,8 @@ fn read_event(keys: &WebhookKeys, event: Value) -> Option<Incoming> {
         }
         (None, None) => return None,
     };
-    Some(Incoming { id: message_id(&id).ok()?, chat: chat(&[&person]), address: person, language: None, content })
+    let (id, sent_at) = (message_id(&id).ok()?, Moment::of_number(event.timestamp).0);
+    Some(Incoming { id, chat: chat(&[&person]), address: person, sent_at, language: None, content })
 }
 
 #[derive(Deserialize)]

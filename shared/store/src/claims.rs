@@ -27,7 +27,7 @@
 
 mod archive;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -49,8 +49,8 @@ pub const LIFETIME: Duration = Duration::from_secs(8 * 24 * 3600);
 /// How far the platform's clock and ours may be apart.
 pub const CLOCKS: Duration = Duration::from_secs(5 * 60);
 
-/// How many events one call of [`Claims::claim`] takes at most: with them the item still fits into 1 KB.
-pub const AT_ONCE: usize = 8;
+/// How many events one update claims at most: with them the item still fits into 1 KB.
+const AT_ONCE: usize = 8;
 
 /// How many numbers an item of the archive is for.
 const SLOT: u64 = 32;
@@ -95,9 +95,15 @@ pub struct Claim {
 
 /// An event that has no claim yet, as far as is known.
 struct Open<'a> {
-    digest: String,
+    digest: &'a str,
     earlier: String,
-    event: Event<'a>,
+    sent_at: Option<Timestamp>,
+}
+
+/// That events were moved to the archive: `moved_at` before, and now.
+struct Moved {
+    from: Option<Timestamp>,
+    to: Timestamp,
 }
 
 /// What became of an attempt to claim events.
@@ -115,8 +121,7 @@ impl Claims {
         Self { client: Client::new(config), table }
     }
 
-    /// Claims events of a conversation in this order, or finds the claims that they already have. At most [`AT_ONCE`] of
-    /// them; `now` is the present.
+    /// Claims events of a conversation in this order, or finds the claims that they already have; `now` is the present.
     ///
     /// # Errors
     ///
@@ -127,55 +132,71 @@ impl Claims {
         events: &[Event<'_>],
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
-        debug_assert!(events.len() <= AT_ONCE);
         let digests: Vec<String> = events.iter().map(|event| digest(event.id.as_str())).collect();
-        let mut claims: HashMap<String, Claim> = HashMap::with_capacity(events.len());
-        let mut searched = false;
-        loop {
-            let mut open: Vec<Open<'_>> = Vec::with_capacity(events.len());
-            for (digest, event) in digests.iter().zip(events) {
-                if !claims.contains_key(digest) && open.iter().all(|other| other.digest != *digest) {
-                    let earlier = format!("{EARLIER}{}", event.id);
-                    open.push(Open { digest: digest.clone(), earlier, event: *event });
-                }
+        let mut claims: HashMap<&str, Claim> = HashMap::with_capacity(events.len());
+        let (mut open, mut seen) = (Vec::with_capacity(events.len()), HashSet::with_capacity(events.len()));
+        for (digest, event) in digests.iter().zip(events) {
+            // What is said to happen later than now has no time that could be relied upon.
+            let sent_at = event.sent_at.filter(|sent_at| *sent_at <= now.plus(CLOCKS));
+            if seen.insert(digest) {
+                open.push(Open { digest, earlier: format!("{EARLIER}{}", event.id), sent_at });
             }
-            if open.is_empty() {
-                return digests.iter().map(|digest| claims.get(digest).copied().ok_or(shape("a claim"))).collect();
-            }
-            let attempt = self.attempt(conversation, &open, searched, now).await?;
-            let (item, found) = match attempt {
+        }
+        // As of which `moved_at` the archive was searched for all that are open.
+        let mut searched: Option<Option<Timestamp>> = None;
+        while !open.is_empty() {
+            let part = &open[..open.len().min(AT_ONCE)];
+            // Several at once, or one of a while ago, may be a repetition. They get no numbers before the archive is
+            // searched. A single new one gets its number at once, and the archive is searched afterwards: where it holds
+            // the event all the same, the number stays unused.
+            let dated = open.iter().filter_map(|open| open.sent_at).min();
+            let doubtful = dated.filter(|sent_at| open.len() > 1 || sent_at.plus(CLOCKS) < now);
+            let attempt = self.attempt(conversation, part, doubtful.filter(|_| searched.is_none()), now).await?;
+            let (item, found, moved) = match attempt {
                 Attempt::Taken(before) => {
-                    let found = fresh(&before, &open, now);
-                    // A failure leaves a large item, which the next claim tries to make smaller.
-                    let _ = self.make_room(conversation, &before, &found, now).await;
-                    (before, found)
+                    let found = fresh(&before, part, now);
+                    // A failure leaves a large item, which the next claim makes smaller.
+                    let moved = self.make_room(conversation, &before, &found, now).await.unwrap_or_default();
+                    (before, found, moved)
                 }
                 Attempt::Held(item) => {
-                    let found = known(&item, &open, now)?;
-                    if searched && found.is_empty() {
+                    let found = known(&item, part, now)?;
+                    if searched.is_some() && found.is_empty() {
                         return Err(shape("the number of a claim"));
                     }
-                    (item, found)
+                    (item, found, None)
                 }
             };
-            claims.extend(found);
-            // A claim in the archive is older than any other of the same event, so it counts.
-            let archived = self.search(conversation, &item, &open, now).await?;
             let previous_at = read_number(&item, "at").map(Timestamp::from_millis);
-            let old = |number| Claim { number, previous_at, duplicate: true };
-            claims.extend(archived.into_iter().map(|(digest, number)| (digest, old(number))));
-            searched = true;
+            // What another function has claimed in the meantime; `make_room` may have moved it.
+            claims.extend(
+                standing(&item, &open).map(|(digest, number)| (digest, Claim { number, previous_at, duplicate: true })),
+            );
+            claims.extend(found);
+            let moved_at = moved_at(&item);
+            if searched != Some(moved_at) {
+                // A claim in the archive is older than any other of the same event, so it counts.
+                for (digest, number) in self.search(conversation, &item, &open, now).await? {
+                    claims.insert(digest, Claim { number, previous_at, duplicate: true });
+                }
+                searched = Some(moved_at);
+            }
+            if let Some(Moved { from, to }) = moved
+                && searched == Some(from)
+            {
+                searched = Some(Some(to));
+            }
+            open.retain(|open| !claims.contains_key(open.digest));
         }
+        digests.iter().map(|digest| claims.get(digest.as_str()).copied().ok_or(shape("a claim"))).collect()
     }
 
-    /// One conditional update. Events that happened a while ago are either repeated or late, so where they may stand in
-    /// the archive they get no number before it is `searched`. Others get theirs at once, and the archive is searched
-    /// afterwards: where it holds one of them, the number that was given to it stays unused.
+    /// One conditional update. It claims nothing where an event that happened at `doubtful` may stand in the archive.
     async fn attempt(
         &self,
         conversation: &Conversation,
         open: &[Open<'_>],
-        searched: bool,
+        doubtful: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Attempt, StoreError> {
         let mut sets = String::new();
@@ -185,16 +206,15 @@ impl Claims {
             sets.push_str(&format!("#e{index} = if_not_exists(#next, :before) + :n{index}, "));
             conditions.push(format!("attribute_not_exists(#e{index}) AND attribute_not_exists(#m{index})"));
             update = update
-                .expression_attribute_names(format!("#e{index}"), &event.digest)
+                .expression_attribute_names(format!("#e{index}"), event.digest)
                 .expression_attribute_names(format!("#m{index}"), &event.earlier)
                 .expression_attribute_values(format!(":n{index}"), number(index));
         }
-        let oldest = open.iter().filter_map(|open| open.event.sent_at).min();
-        if let Some(oldest) = oldest.filter(|oldest| !searched && oldest.plus(CLOCKS) < now) {
+        if let Some(sent_at) = doubtful {
             conditions.push("(attribute_not_exists(#moved) OR #moved < :sent)".to_owned());
             update = update
                 .expression_attribute_names("#moved", "moved_at")
-                .expression_attribute_values(":sent", number(earliest(oldest).as_millis()));
+                .expression_attribute_values(":sent", number(earliest(sent_at).as_millis()));
         }
         let claimed = update
             .table_name(&self.table)
@@ -227,7 +247,7 @@ impl Claims {
 }
 
 /// The claims of events that have just got their numbers; `before` is the item as it was.
-fn fresh(before: &Item, open: &[Open<'_>], now: Timestamp) -> HashMap<String, Claim> {
+fn fresh<'a>(before: &Item, open: &[Open<'a>], now: Timestamp) -> HashMap<&'a str, Claim> {
     let last = read_number(before, "next").unwrap_or(before_first(now));
     let mut previous_at = read_number(before, "at").map(Timestamp::from_millis);
     (1..)
@@ -235,28 +255,30 @@ fn fresh(before: &Item, open: &[Open<'_>], now: Timestamp) -> HashMap<String, Cl
         .map(|(index, open)| {
             let claim = Claim { number: last + index, previous_at, duplicate: false };
             previous_at = Some(now);
-            (open.digest.clone(), claim)
+            (open.digest, claim)
         })
         .collect()
 }
 
 /// The claims that stand in the item. The client repeats a call whose answer was lost, and finds its own claims: those
 /// are no duplicates.
-fn known(item: &Item, open: &[Open<'_>], now: Timestamp) -> Result<HashMap<String, Claim>, StoreError> {
-    let found: Vec<(&Open<'_>, u64)> = open
-        .iter()
-        .filter_map(|open| {
-            let number = read_number(item, &open.digest).or_else(|| read_number(item, &open.earlier))?;
-            Some((open, number))
-        })
-        .collect();
+fn known<'a>(item: &Item, open: &[Open<'a>], now: Timestamp) -> Result<HashMap<&'a str, Claim>, StoreError> {
+    let found: Vec<(&'a str, u64)> = standing(item, open).collect();
     let last = read_number(item, "next").ok_or(shape("the last number"))?;
     let at = read_number(item, "at").map(Timestamp::from_millis);
     let newest = found.iter().map(|(_, number)| *number).max();
     let own = found.len() == open.len() && at == Some(now) && newest == Some(last);
     let first = if item.contains_key("moved_at") { None } else { numbers(item).map(|(number, _)| number).min() };
     let claim = |number| Claim { number, previous_at: at.filter(|_| first != Some(number)), duplicate: !own };
-    Ok(found.into_iter().map(|(open, number)| (open.digest.clone(), claim(number))).collect())
+    Ok(found.into_iter().map(|(digest, number)| (digest, claim(number))).collect())
+}
+
+/// The events that stand in the item, with their numbers.
+fn standing<'a>(item: &Item, open: &[Open<'a>]) -> impl Iterator<Item = (&'a str, u64)> {
+    open.iter().filter_map(|open| {
+        let number = read_number(item, open.digest).or_else(|| read_number(item, &open.earlier))?;
+        Some((open.digest, number))
+    })
 }
 
 /// The name of an event's attribute.
@@ -269,6 +291,10 @@ fn numbers(item: &Item) -> impl Iterator<Item = (u64, &str)> {
     item.keys()
         .filter(|name| name.len() == DIGEST || name.starts_with(EARLIER))
         .filter_map(|name| Some((read_number(item, name)?, name.as_str())))
+}
+
+fn moved_at(item: &Item) -> Option<Timestamp> {
+    read_number(item, "moved_at").map(Timestamp::from_millis)
 }
 
 /// What stands for the last number in a conversation without one.

@@ -83,7 +83,8 @@ impl HttpConnector for Table {
 }
 
 impl State {
-    fn answer(&mut self, request: &HttpRequest) -> (u16, Value) {
+    /// Status and body.
+    pub(crate) fn answer(&mut self, request: &HttpRequest) -> (u16, Value) {
         let body: Value = serde_json::from_slice(request.body().bytes().expect("a body")).expect("JSON");
         match request.headers().get("x-amz-target").expect("an operation").rsplit('.').next() {
             Some("UpdateItem") => {

@@ -334,7 +334,7 @@ mod tests {
         (done.status, serde_json::from_slice(&done.body).expect("JSON"), done.read_units, done.write_units)
     }
 
-    /// As `Claims::claim` writes it.
+    /// As `Claims::claim` writes it, in short.
     fn claim(event: &str) -> Json {
         json!({
             "TableName": "claims", "Key": {"conversation": {"S": "c"}},

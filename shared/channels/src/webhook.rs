@@ -17,7 +17,7 @@ use crate::Platform;
 
 /// A platform that posts what people say to a URL.
 pub trait Webhook: Platform {
-    /// The largest body that is read before it is verified. Most platforms post a few kilobytes.
+    /// The largest body that is read before it is verified: what the platform may post at most. Most post a few kilobytes.
     const MAX_BODY: usize = 64 * 1024;
 
     /// What verifies a request, stored under the name `webhook`.

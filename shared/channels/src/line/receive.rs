@@ -40,6 +40,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Line {
+    /// LINE documents no limit; a hundred short events have 43 KB, and as many long texts some 500.
+    const MAX_BODY: usize = 1024 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {

@@ -28,6 +28,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Messenger {
+    /// A request carries up to a thousand updates ("Webhooks", batching), and many at once after an outage.
+    const MAX_BODY: usize = 1024 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {

@@ -47,6 +47,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Teams {
+    /// A message may have some 100 KB, and comes as text and as HTML.
+    const MAX_BODY: usize = 256 * 1024;
+
     type Keys = WebhookKeys;
 
     /// The token proves who speaks, but does not cover the body: whoever gets hold of one can have the bot hear other

@@ -37,6 +37,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Telegram {
+    /// A text of 4,096 characters with its entities, and as much again of the message that it replies to, has some 70 KB.
+    const MAX_BODY: usize = 256 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {

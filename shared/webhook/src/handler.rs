@@ -1,21 +1,26 @@
 //! A webhook function.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hoopoe_aws::{Environment, SdkConfig, client};
 use hoopoe_channels::{
-    PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
+    Incoming, PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
 };
 use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret};
 use hoopoe_message::{BotId, Timestamp};
 use hoopoe_telemetry::{Fatal, count};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
+use tokio::time::Instant;
 
 use crate::{AllowedNetworks, Intake, OutsideError, Taken, answer};
 
-/// The most messages taken in from one request: WhatsApp posts many at once after an outage, other platforms a few.
-const MAX_MESSAGES: usize = 128;
+/// How long before the function's time is over it answers that the platform is to repeat the request.
+const RESERVE: Duration = Duration::from_millis(800);
+
+/// How long messages are taken in where Lambda does not say when the function's time is over.
+const USUAL: Duration = Duration::from_secs(9);
 
 /// What a few platforms need around their [`Webhook`], which itself does no I/O.
 pub trait Extension<W: Webhook>: Send + Sync + 'static {
@@ -102,6 +107,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
     }
 
     async fn receive(&self, request: &Request) -> Result<Response<Body>, Fault> {
+        let until = until(request);
         self.networks.check(request)?;
         let body: &[u8] = request.body();
         if body.len() > W::MAX_BODY {
@@ -119,16 +125,19 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             published: &[],
         };
         let (secret, received) = self.read(&bot, request).await?;
-        if received.messages.len() > MAX_MESSAGES {
-            return Err(Fault::TooMany);
-        }
         let channel = ("Channel", W::CHANNEL.as_str());
-        // One after the other: two messages of one conversation keep their order.
-        let mut taken = Vec::with_capacity(received.messages.len());
-        for message in received.messages {
-            let message = self.intake.accept(&bot, message).await?;
+        let (taken, fault) = match <[Incoming; 1]>::try_from(received.messages) {
+            Ok([message]) => match self.intake.accept(&bot, message).await {
+                Ok(taken) => (vec![taken], None),
+                Err(error) => (Vec::new(), Some(error)),
+            },
+            Err(messages) => self.intake.accept_all(&bot, messages, until).await,
+        };
+        for message in &taken {
             count(if message.accepted.duplicate { "Duplicates" } else { "Received" }, 1, channel);
-            taken.push(message);
+        }
+        if let Some(fault) = fault {
+            return Err(fault.into());
         }
         if received.ignored > 0 {
             count("Ignored", received.ignored as u64, channel);
@@ -161,6 +170,14 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
     }
 }
 
+/// Until when messages may be taken in.
+fn until(request: &Request) -> Instant {
+    let now = Timestamp::now();
+    let end = request.lambda_context_ref().map(|context| Timestamp::from_millis(context.deadline));
+    let left = end.filter(|end| *end > now).map_or(USUAL, |end| end.since(now).saturating_sub(RESERVE));
+    Instant::now() + left
+}
+
 /// The bot of `/<channel>/<bot>`.
 fn bot(channel: &str, path: &str) -> Option<BotId> {
     path.strip_prefix('/')?.strip_prefix(channel)?.strip_prefix('/')?.parse().ok()
@@ -173,8 +190,6 @@ enum Fault {
     Outside(#[from] OutsideError),
     #[error("the body is larger than this channel's platform sends")]
     TooLarge,
-    #[error("there are more than {MAX_MESSAGES} messages in one request")]
-    TooMany,
     #[error("there is nothing at this URL; a webhook is at /<channel>/<bot>")]
     NoSuchUrl,
     #[error(transparent)]
@@ -193,7 +208,7 @@ impl Fault {
     fn answer(&self, channel: &'static str) -> Response<Body> {
         let (status, kind, message) = match self {
             Self::Outside(_) => (StatusCode::FORBIDDEN, "network", "requests are not taken from here".to_owned()),
-            Self::TooLarge | Self::TooMany => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
             Self::NoSuchUrl => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
             Self::Refused(refusal) => (refusal.status(), refusal.kind(), refusal.to_string()),
             Self::Keys(KeyringError::Missing(_)) => {

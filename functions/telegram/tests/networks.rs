@@ -26,7 +26,7 @@ async fn a_caller_from_elsewhere_is_refused_without_a_call_to_aws() {
         event(&json!("nonsense"), &forged, "{}"),
         event(&Value::Null, &forged, "{}"),
         // Larger than Telegram sends: even that is not looked at.
-        event(&json!("203.0.113.7"), &forged, &"x".repeat(100_000)),
+        event(&json!("203.0.113.7"), &forged, &"x".repeat(300_000)),
     ];
     let aws = aws().await;
     let (answers, output) = answers(Some(TELEGRAM), &aws, &events).await;
@@ -51,7 +51,7 @@ async fn a_caller_from_the_list_goes_on_whatever_its_headers_say() {
     let events = [
         event(&json!("149.154.167.197"), &json!({}), "{}"),
         event(&json!("::ffff:91.108.4.1"), &elsewhere, "{}"),
-        event(&json!("149.154.167.197"), &json!({}), &"x".repeat(100_000)),
+        event(&json!("149.154.167.197"), &json!({}), &"x".repeat(300_000)),
     ];
     let aws = aws().await;
     let (answers, _) = answers(Some(TELEGRAM), &aws, &events).await;

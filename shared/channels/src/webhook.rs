@@ -7,13 +7,17 @@ use hoopoe_message::{Content, Conversation, Language, MessageId, Timestamp};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::Platform;
 
 /// A platform that posts what people say to a URL.
 pub trait Webhook: Platform {
-    /// The largest body that is read before it is verified. Most platforms post a few kilobytes.
+    /// The largest body that is read before it is verified: what the platform may post at most. Most post a few kilobytes.
     const MAX_BODY: usize = 64 * 1024;
 
     /// What verifies a request, stored under the name `webhook`.
@@ -121,6 +125,8 @@ pub struct Incoming {
     pub chat: String,
     /// Where the reply has to go, for the channel's own [`Sender`](crate::Sender).
     pub address: String,
+    /// When it happened, as the platform says; the same each time the platform repeats it. `None` if it does not say.
+    pub sent_at: Option<Timestamp>,
     /// The person's language as the platform or the client states it; `None` if it states none.
     pub language: Option<Language>,
     /// What it says.
@@ -149,6 +155,43 @@ pub(crate) fn chat(ids: &[&str]) -> String {
 pub(crate) fn message_id(id: &str) -> Result<MessageId, Refusal> {
     let id = if id.len() <= MessageId::MAX_BYTES { id.to_owned() } else { hex::encode(Sha256::digest(id)) };
     MessageId::try_from(id).map_err(|_| Refusal::Malformed("an event has no valid id"))
+}
+
+/// A moment as platforms write it: seconds, milliseconds or microseconds since the epoch, as a number or as text, also
+/// with a fraction behind; or as RFC 3339 has it. `None` where it is something else: no event is refused for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment(pub(crate) Option<Timestamp>);
+
+impl Moment {
+    /// Tells the unit by the size: in each of them, what is a moment of the years 1973 to 5138 is none in the others.
+    pub(crate) fn of_number(number: u64) -> Self {
+        Self(match number {
+            100_000_000..100_000_000_000 => Some(Timestamp::from_secs(number)),
+            100_000_000_000..100_000_000_000_000 => Some(Timestamp::from_millis(number)),
+            100_000_000_000_000..100_000_000_000_000_000 => Some(Timestamp::from_millis(number / 1000)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn of_text(text: &str) -> Self {
+        let whole = text.split_once('.').map_or(text, |(whole, _)| whole).trim();
+        if let Ok(number) = whole.parse() {
+            return Self::of_number(number);
+        }
+        let moment = OffsetDateTime::parse(text, &Rfc3339).ok();
+        let millis = moment.and_then(|moment| u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok());
+        Self(millis.map(Timestamp::from_millis))
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::Number(number) => number.as_u64().map_or(Self(None), Self::of_number),
+            Value::String(text) => Self::of_text(&text),
+            _ => Self(None),
+        })
+    }
 }
 
 /// Whether a request that was signed at `told`, in seconds, is of now, give or take `window` seconds.
@@ -219,7 +262,7 @@ impl Response {
 
     /// 200 with JSON.
     #[must_use]
-    pub fn json(body: &serde_json::Value) -> Self {
+    pub fn json(body: &Value) -> Self {
         Self { status: StatusCode::OK, content_type: "application/json", body: body.to_string() }
     }
 }
@@ -279,6 +322,28 @@ mod tests {
         assert_eq!(message_id("42").expect("valid").as_str(), "42");
         assert!(message_id(&"x".repeat(500)).is_ok());
         assert!(message_id("").is_err() && message_id("a\nb").is_err());
+    }
+
+    #[test]
+    fn moments_are_read_in_each_spelling() {
+        let millis = Some(Timestamp::from_millis(1_790_000_000_123));
+        let seconds = Some(Timestamp::from_secs(1_790_000_000));
+        for (written, expected) in [
+            ("1790000000", seconds),
+            ("\"1790000000\"", seconds),
+            ("\"1790000000.365743\"", seconds),
+            ("1790000000123", millis),
+            ("\"1790000000123456\"", millis),
+            ("\"2026-09-21T14:13:20.1234567Z\"", millis),
+            ("\"2026-09-21T22:13:20+08:00\"", seconds),
+        ] {
+            assert_eq!(serde_json::from_str::<Moment>(written).expect("any JSON").0, expected, "{written}");
+        }
+        for nothing in
+            ["0", "-1", "1.5", "null", "\"\"", "\"yesterday\"", "{}", "[1790000000]", "true", "12345678901234567890"]
+        {
+            assert_eq!(serde_json::from_str::<Moment>(nothing).expect("any JSON").0, None, "{nothing}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::envelope;
 use crate::lifecycle::History;
 use crate::uses::{Tally, Uses};
 use crate::vault::{self, Item};
-use crate::{FAILURE_CACHED, KeyName, KeyringError, Purpose, Quota, number, read_number, text};
+use crate::{FAILURE_CACHED, KeyName, KeyringError, Purpose, Quota, read_number, text};
 
 /// After a request that no version verifies, the table is asked again for new ones, but not more often than this: whoever
 /// forges requests causes no more reads. A version that has been stored for so long is known wherever it is needed.
@@ -324,13 +324,13 @@ impl<K: DeserializeOwned> Keyring<K> {
             .query()
             .table_name(&self.place.keys_table)
             .key_condition_expression("#key = :key")
-            // A destroyed version stays as a record, and counts no more.
-            .filter_expression("attribute_exists(#ciphertext) OR #version = :quota")
+            // A destroyed version stays as a record, and counts no more. A filter may name no key attribute, so the quota is
+            // told by what only it has.
+            .filter_expression("attribute_exists(#ciphertext) OR attribute_exists(#rate)")
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#ciphertext", "ciphertext")
-            .expression_attribute_names("#version", "version")
+            .expression_attribute_names("#rate", vault::PER_SECOND)
             .expression_attribute_values(":key", text(name.to_string()))
-            .expression_attribute_values(":quota", number(vault::QUOTA))
             .consistent_read(true)
             .into_paginator()
             .items()

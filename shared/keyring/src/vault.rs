@@ -14,6 +14,9 @@ use crate::lifecycle::{Change, History, Move, State, Version};
 use crate::{KeyName, KeyringError, Quota, is_overtaken, number, read_number, text};
 
 /// What stands in place of a version's number for a key's quota.
+/// What only the item of a quota has.
+pub(crate) const PER_SECOND: &str = "per_second";
+
 pub(crate) const QUOTA: u64 = 0;
 
 /// The Keys table with the right to write it.
@@ -193,7 +196,7 @@ impl Vault {
             .table_name(&self.table)
             .item("key", text(key.to_string()))
             .item("version", number(QUOTA))
-            .item("per_second", number(u64::from(quota.per_second.get())));
+            .item(PER_SECOND, number(u64::from(quota.per_second.get())));
         let put = quota.per_day.into_iter().fold(put, |put, units| put.item("per_day", number(units)));
         let record = self.audit.record(&key.to_string(), "quota set", QUOTA, Timestamp::now());
         let items = put.build().and_then(|put| Ok([put, record?]));
@@ -305,7 +308,7 @@ fn action(before: Option<Version>, after: Version) -> &'static str {
 
 /// Reads a key's quota; `None` where it is none.
 pub(crate) fn read_quota(item: &HashMap<String, AttributeValue>) -> Option<Quota> {
-    let per_second = read_number(item, "per_second").and_then(|calls| u32::try_from(calls).ok()?.try_into().ok())?;
+    let per_second = read_number(item, PER_SECOND).and_then(|calls| u32::try_from(calls).ok()?.try_into().ok())?;
     let per_day = item.contains_key("per_day").then(|| read_number(item, "per_day"));
     match per_day {
         Some(None) => None,

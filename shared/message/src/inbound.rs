@@ -16,7 +16,8 @@ pub struct InboundMessage {
     pub conversation: Conversation,
     /// Where the reply has to go, written and read by the channel's module alone.
     pub address: String,
-    /// Its place in the conversation, counted from 1 without gaps by the claim.
+    /// Its place in the conversation: numbers follow each other without gaps, as the claims were made. The first is the
+    /// time of its claim in milliseconds since the epoch.
     pub number: u64,
     /// When the webhook function claimed it.
     pub received_at: Timestamp,

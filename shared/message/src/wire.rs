@@ -2,6 +2,8 @@
 //!
 //! A newer version of the functions must read what an older one queued during a deploy, so a change of shape gets a
 //! new version here and keeps reading the one before.
+//!
+//! SQS refuses a message with certain characters. JSON has an escape for them, so a text may hold any character.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,7 +33,36 @@ struct Envelope {
 /// Never for the two types of this crate: they hold nothing that JSON cannot say.
 #[must_use]
 pub fn encode<T: Serialize>(body: &T) -> String {
-    serde_json::to_string(&Outgoing { v: VERSION, body }).expect("strings and numbers serialise")
+    let body = serde_json::to_string(&Outgoing { v: VERSION, body }).expect("strings and numbers serialise");
+    if body.chars().all(is_taken) {
+        return body;
+    }
+    // JSON has such characters within texts only, and reads them back from an escape.
+    let mut escaped = String::with_capacity(body.len() + 16);
+    for character in body.chars() {
+        if is_taken(character) {
+            escaped.push(character);
+        } else {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+        }
+    }
+    escaped
+}
+
+/// A text for an attribute of a message, such as the reason why it is a dead letter: with U+FFFD in place of each character
+/// that SQS does not take.
+#[must_use]
+pub fn attribute(text: &str) -> String {
+    text.chars().map(|character| if is_taken(character) { character } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// Whether SQS takes a message with this character: "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to
+/// #x10FFFF" (`SendMessage`, `MessageBody`). It refuses the message otherwise.
+const fn is_taken(character: char) -> bool {
+    matches!(
+        character,
+        '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}'
+    )
 }
 
 /// Reads what [`encode`] wrote.
@@ -85,6 +116,8 @@ impl DecodeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
     use crate::{BotId, Channel, Content, Conversation, Decision, InboundMessage, MessageId, Reply, Timestamp};
 
     fn message(text: &str) -> InboundMessage {
@@ -150,6 +183,41 @@ mod tests {
         assert!(error.contains("wrong shape at line 1"), "{error}");
         assert!(!error.contains("secret"), "{error}");
         assert!(!format!("{:?}", message("my secret words")).contains("secret"));
+    }
+
+    /// Any characters, those among them that SQS does not take.
+    fn a_text() -> impl Strategy<Value = String> {
+        let odd =
+            prop_oneof![Just('\u{FFFE}'), Just('\u{FFFF}'), Just('\\'), Just('"'), prop::char::range('\0', '\u{A0}')];
+        prop::collection::vec(prop_oneof![any::<char>(), odd], 0..60).prop_map(String::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_the_queue_and_the_queue_takes_it(text in a_text()) {
+            let mut message = message(&text);
+            message.address.clone_from(&text);
+            message.conversation.chat.clone_from(&text);
+            let body = encode(&message);
+            prop_assert!(body.chars().all(is_taken), "{}", body);
+            prop_assert_eq!(decode::<InboundMessage>(&body).expect("our own"), message);
+        }
+
+        #[test]
+        fn an_attribute_is_taken_and_as_it_was_where_it_could_be(text in a_text()) {
+            let (attribute, replaced) = (attribute(&text), char::REPLACEMENT_CHARACTER);
+            prop_assert!(attribute.chars().all(is_taken));
+            for (after, before) in attribute.chars().zip(text.chars()) {
+                prop_assert!(after == before || (after == replaced && !is_taken(before)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_sqs_does_not_take_is_escaped() {
+        let body = encode(&message("a\u{FFFE}b\u{FFFF}"));
+        assert!(body.contains(r"a\ufffeb\uffff"), "{body}");
+        assert_eq!(attribute("a\u{FFFE}b\u{0}\n"), "a\u{FFFD}b\u{FFFD}\n");
     }
 
     #[test]

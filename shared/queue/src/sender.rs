@@ -72,7 +72,9 @@ impl QueueSender {
         Ok(())
     }
 
-    /// Sends many messages, ten a call, and says for each whether SQS took it.
+    /// Sends many messages, ten a call, and says for each whether SQS took it, in their order. After a call that failed as
+    /// a whole some may have been taken all the same: they are to be sent again, and whoever receives them has to know a
+    /// repeated one.
     pub async fn send_all<'a, T: Serialize + 'a>(
         &self,
         messages: impl IntoIterator<Item = (&'a Conversation, &'a T)>,
@@ -95,7 +97,8 @@ impl QueueSender {
         results
     }
 
-    /// Moves a record that cannot be handled to this queue, a dead-letter queue, with the reason beside it.
+    /// Moves a record that cannot be handled to this queue, a dead-letter queue, with the reason beside it. The reason may
+    /// have any characters: a platform's words among them.
     ///
     /// # Errors
     ///
@@ -103,7 +106,7 @@ impl QueueSender {
     pub async fn bury(&self, body: &str, reason: &str) -> Result<(), QueueError> {
         let reason = MessageAttributeValue::builder()
             .data_type("String")
-            .string_value(reason)
+            .string_value(wire::attribute(reason))
             .build()
             .map_err(|_| QueueError { operation: "burying a message", cause: "it has no reason".into() })?;
         self.client

@@ -9,7 +9,8 @@
 //! | [`transcripts`] | Transcripts | webchat, deliver, wechat | what the web page shows; replies that are fetched |
 //!
 //! Every item carries `expires_at` (epoch seconds), DynamoDB's time to live. AWS deletes expired items hours or days
-//! late, so whatever is read is compared with the clock, and so is every condition.
+//! late, so whatever is read is compared with the clock, and so is every condition; but for claims, which are true
+//! however late they are deleted.
 //!
 //! The claims of a conversation are attributes of one item, and so are its send records. One conditional update then
 //! does what would else take two (seen before? next number?), and the item is bounded: see each module.
@@ -28,7 +29,7 @@ pub mod turns;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-pub use claims::{Claim, Claims};
+pub use claims::{Claim, Claims, Event};
 pub use sends::{Begin, Departure, Revival, Sends};
 pub use sessions::{Session, Sessions};
 pub use transcripts::{Entry, Transcripts};

@@ -1,21 +1,26 @@
 //! A webhook function.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hoopoe_aws::{Environment, SdkConfig, client};
+use hoopoe_aws::{Clock, Environment, SdkConfig, client};
 use hoopoe_channels::{
-    PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
+    Incoming, PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
 };
 use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret};
 use hoopoe_message::{BotId, Timestamp};
 use hoopoe_telemetry::{Fatal, count};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
+use tokio::time::Instant;
 
 use crate::{AllowedNetworks, Intake, OutsideError, Taken, answer};
 
-/// The most messages taken in from one request: WhatsApp posts many at once after an outage, other platforms a few.
-const MAX_MESSAGES: usize = 128;
+/// How long before the function's time is over it answers that the platform is to repeat the request.
+const RESERVE: Duration = Duration::from_millis(800);
+
+/// How long messages are taken in where Lambda does not say when the function's time is over.
+const USUAL: Duration = Duration::from_secs(9);
 
 /// What a few platforms need around their [`Webhook`], which itself does no I/O.
 pub trait Extension<W: Webhook>: Send + Sync + 'static {
@@ -77,7 +82,13 @@ pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
     let config = client::config(environment)?;
     let keyring = Keyring::new(Place::new(environment, &config)?, W::CHANNEL, Purpose::Webhook);
     let intake = Intake::new(W::CHANNEL, environment, &config)?;
-    let handler = Arc::new(Handler { networks, keyring, intake, extension: extend(environment, &config)? });
+    let handler = Arc::new(Handler {
+        clock: Clock::new(&config),
+        networks,
+        keyring,
+        intake,
+        extension: extend(environment, &config)?,
+    });
     lambda_http::run(service_fn(move |request: Request| {
         let handler = Arc::clone(&handler);
         async move { Ok::<_, Error>(handler.handle(&request).await) }
@@ -87,6 +98,7 @@ pub async fn run_with<W: Webhook + 'static, E: Extension<W>>(
 }
 
 struct Handler<W: Webhook, E> {
+    clock: Clock,
     networks: AllowedNetworks,
     keyring: Keyring<W::Keys>,
     intake: Intake,
@@ -102,6 +114,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
     }
 
     async fn receive(&self, request: &Request) -> Result<Response<Body>, Fault> {
+        let until = until(request, self.clock.now());
         self.networks.check(request)?;
         let body: &[u8] = request.body();
         if body.len() > W::MAX_BODY {
@@ -119,16 +132,19 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             published: &[],
         };
         let (secret, received) = self.read(&bot, request).await?;
-        if received.messages.len() > MAX_MESSAGES {
-            return Err(Fault::TooMany);
-        }
         let channel = ("Channel", W::CHANNEL.as_str());
-        // One after the other: two messages of one conversation keep their order.
-        let mut taken = Vec::with_capacity(received.messages.len());
-        for message in received.messages {
-            let message = self.intake.accept(&bot, message).await?;
+        let (taken, fault) = match <[Incoming; 1]>::try_from(received.messages) {
+            Ok([message]) => match self.intake.accept(&bot, message).await {
+                Ok(taken) => (vec![taken], None),
+                Err(error) => (Vec::new(), Some(error)),
+            },
+            Err(messages) => self.intake.accept_all(&bot, messages, until).await,
+        };
+        for message in &taken {
             count(if message.accepted.duplicate { "Duplicates" } else { "Received" }, 1, channel);
-            taken.push(message);
+        }
+        if let Some(fault) = fault {
+            return Err(fault.into());
         }
         if received.ignored > 0 {
             count("Ignored", received.ignored as u64, channel);
@@ -155,10 +171,17 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
         bot: &BotId,
         request: ChannelRequest<'_>,
     ) -> Result<(Arc<Secret<W::Keys>>, Received), Fault> {
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let receive = |keys: &W::Keys| W::receive(keys, &request, now);
         Ok(self.keyring.verify(bot, receive, |refusal| matches!(refusal, Refusal::Forged(_))).await??)
     }
+}
+
+/// Until when messages may be taken in.
+fn until(request: &Request, now: Timestamp) -> Instant {
+    let end = request.lambda_context_ref().map(|context| Timestamp::from_millis(context.deadline));
+    let left = end.filter(|end| *end > now).map_or(USUAL, |end| end.since(now).saturating_sub(RESERVE));
+    Instant::now() + left
 }
 
 /// The bot of `/<channel>/<bot>`.
@@ -173,8 +196,6 @@ enum Fault {
     Outside(#[from] OutsideError),
     #[error("the body is larger than this channel's platform sends")]
     TooLarge,
-    #[error("there are more than {MAX_MESSAGES} messages in one request")]
-    TooMany,
     #[error("there is nothing at this URL; a webhook is at /<channel>/<bot>")]
     NoSuchUrl,
     #[error(transparent)]
@@ -193,7 +214,7 @@ impl Fault {
     fn answer(&self, channel: &'static str) -> Response<Body> {
         let (status, kind, message) = match self {
             Self::Outside(_) => (StatusCode::FORBIDDEN, "network", "requests are not taken from here".to_owned()),
-            Self::TooLarge | Self::TooMany => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", self.to_string()),
             Self::NoSuchUrl => (StatusCode::NOT_FOUND, "not_found", self.to_string()),
             Self::Refused(refusal) => (refusal.status(), refusal.kind(), refusal.to_string()),
             Self::Keys(KeyringError::Missing(_)) => {

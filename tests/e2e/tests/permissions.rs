@@ -18,8 +18,9 @@ use e2e::Stack;
 use hoopoe_message::Channel;
 
 /// What the function of a channel may do. `own` is its channel, `other` another one.
-const WEBHOOK: [&str; 5] = [
+const WEBHOOK: [&str; 6] = [
     "UpdateItem Claims own",
+    "BatchGetItem Claims own",
     "Query Keys own/webhook",
     "Decrypt own/webhook",
     "UpdateItem Usage own/webhook",

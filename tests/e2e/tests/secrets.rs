@@ -547,6 +547,6 @@ async fn no_secret_is_anywhere_but_at_its_place_and_no_log_repeats_what_people_s
     // What people said stands nowhere, not even in a table: a session knows what was offered by its ids. The search would
     // find it.
     assert!(search::places(&all, &shown).is_empty());
-    let said = search::Found::new("control", shown.values().next().expect("people spoke").clone());
+    let said = Found::new("control", shown.values().next().expect("people spoke").clone());
     assert!(!search::places(&[said], &shown).is_empty());
 }

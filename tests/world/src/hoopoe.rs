@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hoopoe_aws::Environment as Variables;
-use hoopoe_channels::Platform as _;
 use hoopoe_channels::telegram::Telegram;
+use hoopoe_channels::{Incoming, Platform as _};
 use hoopoe_delivery::Delivery;
 use hoopoe_delivery::http::{ANSWER, Answer, Broken, Http};
 use hoopoe_dialogue::{Dialogue, Responder, Response};
-use hoopoe_message::{BotId, Content, Conversation, InboundMessage, MessageId, Timestamp};
-use hoopoe_queue::QueueSender;
-use hoopoe_store::{Claims, Session};
+use hoopoe_message::{BotId, Content, InboundMessage, MessageId, Timestamp};
+use hoopoe_store::Session;
+use hoopoe_webhook::Intake;
 use http::Request;
 use serde_json::json;
 
@@ -103,29 +103,23 @@ fn connect(world: &World, platform: &Platform) {
 
 /// What a webhook does with a message that is verified: it claims and queues it.
 fn webhook(environment: &Environment) -> Handler {
-    let (config, clock) = (environment.config(), environment.clock());
-    let claims = Rc::new(Claims::new(&config, "claims".to_owned()));
-    let inbound = Rc::new(QueueSender::new(&config, "https://sqs.us-east-1.amazonaws.com/0/inbound".to_owned()));
+    let queue = "https://sqs.us-east-1.amazonaws.com/0/inbound";
+    let intake = Intake::of(Telegram::CHANNEL, &environment.config(), "claims".to_owned(), queue.to_owned());
+    let intake = Rc::new(intake);
     Rc::new(move |Invocation { event, .. }| {
-        let (claims, inbound) = (Rc::clone(&claims), Rc::clone(&inbound));
+        let intake = Rc::clone(&intake);
         Box::pin(async move {
             let tag = *tags_in(&event).first().ok_or("no tag")?;
             let person = Platform::person(tag.conversation);
-            let conversation = Conversation { channel: Telegram::CHANNEL, bot: bot(), chat: person.to_string() };
-            let id = MessageId::try_from(tag.to_string()).map_err(|error| error.to_string())?;
-            let now = clock.now();
-            let claim = claims.claim(&conversation, &id, now).await.map_err(|error| error.to_string())?;
-            let message = InboundMessage {
-                id,
-                conversation,
+            let incoming = Incoming {
+                id: MessageId::try_from(tag.to_string()).map_err(|error| error.to_string())?,
+                chat: person.to_string(),
                 address: json!({ "chat": person }).to_string(),
-                number: claim.number,
-                received_at: now,
-                previous_at: claim.previous_at,
+                sent_at: None,
                 language: None,
                 content: Content::text(&event),
             };
-            inbound.send(&message.conversation, &message).await.map_err(|error| error.to_string())?;
+            intake.accept(&bot(), incoming).await.map_err(|error| error.to_string())?;
             Ok("200".to_owned())
         })
     })

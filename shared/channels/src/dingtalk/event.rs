@@ -200,6 +200,8 @@ impl Event {
             id: id.clone(),
             chat: chat(&[group, person]),
             address: address.clone(),
+            // The events about groups do not say when they happened.
+            sent_at: None,
             language: None,
             content: Content::Event(happened),
         };

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Address, Dingtalk, Session, event, is_dingtalks, is_id, scalar};
 use crate::group;
 use crate::signature::verify_hmac_base64;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, fresh, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, fresh, message_id};
 
 /// "timestamp 与系统当前时间戳如果相差1小时以上，则认为是非法的请求".
 pub(super) const FRESH_SECONDS: u64 = 3600;
@@ -85,6 +85,8 @@ struct RobotMessage {
     chatbot_user_id: Option<String>,
     #[serde(default, deserialize_with = "scalar")]
     msg_id: Option<String>,
+    #[serde(default)]
+    create_at: Moment,
     #[serde(rename = "msgtype", default, deserialize_with = "scalar")]
     kind: Option<String>,
     /// 1: private, 2: a group.
@@ -150,7 +152,8 @@ impl RobotMessage {
         let address = Address { user: user.cloned(), group: group.then(|| room.clone()), cool_app: None, session };
         let chat = if group { chat(&[room, person]) } else { chat(&[room]) };
         let id = message_id(&self.msg_id.ok_or(Refusal::Malformed("the message has no msgId"))?)?;
-        Ok(Some(Incoming { id, chat, address: address.encode(), language: None, content }))
+        let (address, sent_at) = (address.encode(), self.create_at.0);
+        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
     }
 
     fn session(&self, keys: &WebhookKeys) -> Option<Session> {

@@ -85,6 +85,13 @@ fn declined() -> Received {
     Received::one(None).answered(Response::json(&json!({ "type": 4, "data": data })))
 }
 
+/// When an id was made: it holds the milliseconds since the year 2015 ("API reference", `reference#snowflakes`).
+fn created_at(snowflake: &str) -> Option<Timestamp> {
+    const FIRST: u64 = 1_420_070_400_000;
+    let millis = snowflake.parse::<u64>().ok()? >> 22;
+    (millis > 0).then(|| Timestamp::from_millis(FIRST + millis))
+}
+
 #[derive(Deserialize)]
 struct Interaction {
     id: String,
@@ -151,6 +158,7 @@ impl Interaction {
             id: message_id(&self.id)?,
             chat: chat(&[channel, &person.id]),
             address: Address { token: self.token.clone() }.encode(),
+            sent_at: created_at(&self.id),
             language: None,
             content,
         };

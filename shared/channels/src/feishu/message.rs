@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::receive::{Person, WebhookKeys};
 use crate::group;
-use crate::webhook::Refusal;
+use crate::webhook::{Moment, Refusal};
 
 /// The `message` of an event.
 #[derive(Deserialize)]
@@ -20,6 +20,8 @@ pub(super) struct Message {
     pub(super) message_id: String,
     pub(super) chat_id: String,
     pub(super) thread_id: Option<String>,
+    #[serde(default)]
+    pub(super) create_time: Moment,
     chat_type: String,
     message_type: String,
     /// JSON again, whose shape `message_type` tells.

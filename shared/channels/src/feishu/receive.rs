@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq;
 use super::cipher::{self, Unopened};
 use super::message::Message;
 use super::{Address, Feishu, SAY, is_id};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id};
 
 /// How far a request's timestamp may lie from now, in seconds.
 ///
@@ -129,6 +129,8 @@ struct Header {
     #[serde(default)]
     event_id: String,
     event_type: String,
+    #[serde(default)]
+    create_time: Moment,
     token: Option<String>,
 }
 
@@ -162,7 +164,7 @@ impl Posted {
 
     fn read(self, keys: &WebhookKeys) -> Result<Received, Refusal> {
         let Some(header) = self.header else { return Ok(Received::one(None)) };
-        let event = Event { id: header.event_id, body: self.event };
+        let event = Event { id: header.event_id, created_at: header.create_time.0, body: self.event };
         match header.event_type.as_str() {
             "im.message.receive_v1" => event.message(keys),
             "card.action.trigger" => event.press(),
@@ -185,6 +187,7 @@ pub(super) struct Person {
 /// An event of version 2.0, by its id.
 struct Event {
     id: String,
+    created_at: Option<Timestamp>,
     body: Value,
 }
 
@@ -215,7 +218,9 @@ impl Event {
             message: Some(message_id.clone()),
             thread: message.thread_id.is_some_and(|thread| !thread.is_empty()),
         };
-        incoming(&message_id, &room, &sender, &address, content).map(|message| Received::one(Some(message)))
+        // The event may be a later one than the first of this message.
+        let sent_at = [message.create_time.0, self.created_at].into_iter().flatten().min();
+        incoming(&message_id, sent_at, &room, &sender, &address, content).map(|message| Received::one(Some(message)))
     }
 
     /// "卡片回传交互", `uAjLw4CM/ukzMukzMukzM/feishu-cards/card-callback-communication`. The answer shows the person
@@ -245,7 +250,8 @@ impl Event {
         };
         let (room, card) = (id(context.open_chat_id)?, id(context.open_message_id)?);
         let address = Address { chat: room.clone(), message: Some(card), thread: false };
-        let message = incoming(&self.id, &room, &id(operator.open_id)?, &address, Content::text(words))?;
+        let message =
+            incoming(&self.id, self.created_at, &room, &id(operator.open_id)?, &address, Content::text(words))?;
         let toast = json!({ "toast": { "type": "info", "content": words } });
         Ok(Received::one(Some(message)).answered(Response::json(&toast)))
     }
@@ -254,7 +260,8 @@ impl Event {
     fn bot(self, happened: ChannelEvent) -> Result<Received, Refusal> {
         let Chat { chat_id, operator_id, .. } = body(self.body)?;
         let operator = id(operator_id.and_then(|operator| operator.open_id))?;
-        self::happened(&self.id, &id(Some(chat_id))?, &operator, happened).map(|event| Received::one(Some(event)))
+        let happened = self::happened((&self.id, self.created_at), &id(Some(chat_id))?, &operator, happened)?;
+        Ok(Received::one(Some(happened)))
     }
 
     /// "用户进入与机器人的会话": each time a person opens the private chat, which is too often for a welcome. Only the
@@ -265,7 +272,7 @@ impl Event {
             return Ok(Received::one(None));
         }
         let person = id(operator_id.and_then(|operator| operator.open_id))?;
-        let joined = happened(&self.id, &id(Some(chat_id))?, &person, ChannelEvent::Joined)?;
+        let joined = happened((&self.id, self.created_at), &id(Some(chat_id))?, &person, ChannelEvent::Joined)?;
         Ok(Received::one(Some(joined)))
     }
 
@@ -275,7 +282,8 @@ impl Event {
         let Chat { chat_id, users, .. } = body(self.body)?;
         let room = id(Some(chat_id))?;
         let first = users.into_iter().find_map(|user| user.user_id?.open_id);
-        let joined = first.map(|person| happened(&self.id, &room, &id(Some(person))?, ChannelEvent::Joined));
+        let event = (self.id.as_str(), self.created_at);
+        let joined = first.map(|person| happened(event, &room, &id(Some(person))?, ChannelEvent::Joined));
         Ok(Received::one(joined.transpose()?))
     }
 
@@ -284,7 +292,8 @@ impl Event {
         let Chat { chat_id, users, .. } = body(self.body)?;
         let room = id(Some(chat_id))?;
         let people = users.into_iter().filter_map(|user| user.user_id?.open_id).take(MAX_LEAVING);
-        let left = people.map(|person| happened(&self.id, &room, &id(Some(person))?, ChannelEvent::Left).map(Some));
+        let event = (self.id.as_str(), self.created_at);
+        let left = people.map(|person| happened(event, &room, &id(Some(person))?, ChannelEvent::Left).map(Some));
         let left: Vec<_> = left.collect::<Result<_, _>>()?;
         Ok(if left.is_empty() { Received::one(None) } else { Received::many(left) })
     }
@@ -313,18 +322,32 @@ fn id(id: Option<String>) -> Result<String, Refusal> {
     id.filter(|id| is_id(id)).ok_or(Refusal::Malformed("the event has no valid id of a chat, person or message"))
 }
 
-fn happened(event: &str, room: &str, person: &str, happened: ChannelEvent) -> Result<Incoming, Refusal> {
+/// `event`: its id, and when it was created.
+fn happened(
+    event: (&str, Option<Timestamp>),
+    room: &str,
+    person: &str,
+    happened: ChannelEvent,
+) -> Result<Incoming, Refusal> {
     let address = Address { chat: room.to_owned(), message: None, thread: false };
-    incoming(event, room, person, &address, Content::Event(happened))
+    incoming(event.0, event.1, room, person, &address, Content::Event(happened))
 }
 
 /// A conversation is one person in one chat also where the chat is private: a pressed button does not tell which kind
 /// of chat it stands in.
-fn incoming(id: &str, room: &str, person: &str, address: &Address, content: Content) -> Result<Incoming, Refusal> {
+fn incoming(
+    id: &str,
+    sent_at: Option<Timestamp>,
+    room: &str,
+    person: &str,
+    address: &Address,
+    content: Content,
+) -> Result<Incoming, Refusal> {
     Ok(Incoming {
         id: message_id(id)?,
         chat: chat(&[room, person]),
         address: address.encode(),
+        sent_at,
         language: None,
         content,
     })

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{Address, Line};
 use crate::group;
 use crate::signature::verify_hmac_base64;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 
 /// The header that carries the signature ("Verify webhook signature",
 /// <https://developers.line.biz/en/docs/messaging-api/verify-webhook-signature/>).
@@ -40,6 +40,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Line {
+    /// LINE documents no limit; a hundred short events have 43 KB, and as many long texts some 500.
+    const MAX_BODY: usize = 1024 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
@@ -105,6 +108,9 @@ enum Event {
 struct Common {
     /// Stays the same when LINE delivers the event once more.
     webhook_event_id: String,
+    /// Also the time of the event, not of its delivery.
+    #[serde(default)]
+    timestamp: Moment,
     #[serde(default)]
     mode: String,
     source: Option<Source>,
@@ -257,7 +263,8 @@ impl Common {
         };
         let quote_token = quote_token.filter(|token| group && is_bounded(token));
         let address = self.address(place, quote_token);
-        Ok(Some(Incoming { id: message_id(&self.webhook_event_id)?, chat, address, language: None, content }))
+        let (id, sent_at) = (message_id(&self.webhook_event_id)?, self.timestamp.0);
+        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
     }
 
     /// A change that LINE tells of a person or of a group as a whole. That members joined counts as the latter: the
@@ -269,6 +276,7 @@ impl Common {
             id,
             chat: chat(&[place.parts().0]),
             address,
+            sent_at: self.timestamp.0,
             language: None,
             content: Content::Event(event),
         }))
@@ -279,7 +287,8 @@ impl Common {
         let (Some(place), Some(person)) = (self.place(), member.user()) else { return Ok(None) };
         let (id, address) = (message_id(&self.webhook_event_id)?, self.address(place, None));
         let content = Content::Event(ChannelEvent::Left);
-        Ok(Some(Incoming { id, chat: chat(&[place.parts().0, person]), address, language: None, content }))
+        let (chat, sent_at) = (chat(&[place.parts().0, person]), self.timestamp.0);
+        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::Messenger;
 use crate::meta;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 
 /// What verifies a notification, and what tells that it is for this bot.
 #[derive(Debug, Deserialize)]
@@ -28,6 +28,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Messenger {
+    /// A request carries up to a thousand updates ("Webhooks", batching), and many at once after an outage.
+    const MAX_BODY: usize = 1024 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
@@ -66,7 +69,8 @@ fn read_event(keys: &WebhookKeys, event: Value) -> Option<Incoming> {
         }
         (None, None) => return None,
     };
-    Some(Incoming { id: message_id(&id).ok()?, chat: chat(&[&person]), address: person, language: None, content })
+    let (id, sent_at) = (message_id(&id).ok()?, Moment::of_number(event.timestamp).0);
+    Some(Incoming { id, chat: chat(&[&person]), address: person, sent_at, language: None, content })
 }
 
 #[derive(Deserialize)]

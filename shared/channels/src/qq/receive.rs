@@ -4,7 +4,7 @@
 //! else is acknowledged and left: who allows the bot to speak first (`…_MSG_RECEIVE`, `…_MSG_REJECT`), deletions,
 //! reactions, members, and what bots say.
 
-use hoopoe_message::{ChannelEvent, Content, Timestamp};
+use hoopoe_message::{ChannelEvent, Content, MessageId, Timestamp};
 use http::Method;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,7 +16,7 @@ use super::text::Said;
 use super::{Address, Answers, Qq, Room, is_id, key_pair};
 use crate::group;
 use crate::signature::{ED25519_SIGNATURE, verify_ed25519, verify_ed25519_request};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, message_id};
 
 /// How far a request's timestamp may lie from now, in seconds.
 ///
@@ -172,6 +172,8 @@ enum Kind {
 #[derive(Deserialize)]
 struct Message {
     id: String,
+    #[serde(default)]
+    timestamp: Moment,
     author: Author,
     content: Option<String>,
     attachments: Option<Vec<IgnoredAny>>,
@@ -196,7 +198,7 @@ struct Mention {
 }
 
 fn read_message(kind: Kind, message: Message) -> Result<Option<Incoming>, Refusal> {
-    let Message { id, author, content, attachments, group_openid, channel_id, guild_id, .. } = message;
+    let Message { id, timestamp, author, content, attachments, group_openid, channel_id, guild_id, .. } = message;
     if author.bot == Some(true) {
         return Ok(None);
     }
@@ -210,7 +212,8 @@ fn read_message(kind: Kind, message: Message) -> Result<Option<Incoming>, Refusa
     let said = Said::of(content.as_deref().unwrap_or_default(), &room);
     let seen = said.faces || attachments.is_some_and(|attachments| !attachments.is_empty());
     let content = group::said(&said.text, seen || matches!(kind, Kind::Private | Kind::Direct));
-    incoming(message_id(&id)?, &person, Address { room, answers: Answers::Message(id) }, content).map(Some)
+    let address = Address { room, answers: Answers::Message(id.clone()) };
+    incoming((message_id(&id)?, timestamp), &person, address, content).map(Some)
 }
 
 /// "事件" (`server-inter/user/manage/event.html`, `server-inter/group/manage/event.html`).
@@ -218,6 +221,8 @@ fn read_message(kind: Kind, message: Message) -> Result<Option<Incoming>, Refusa
 struct Change {
     openid: Option<String>,
     group_openid: Option<String>,
+    #[serde(default)]
+    timestamp: Moment,
     /// Who added or removed the bot.
     op_member_openid: Option<String>,
 }
@@ -230,12 +235,12 @@ fn read_change(event: ChannelEvent, id: Option<String>, change: Change) -> Resul
         _ => return Err(Refusal::Malformed("an event names no person or group")),
     };
     let address = Address { room, answers: Answers::Event(id.clone()) };
-    incoming(message_id(&id)?, &person, address, Content::Event(event)).map(Some)
+    incoming((message_id(&id)?, change.timestamp), &person, address, Content::Event(event)).map(Some)
 }
 
 /// In a group or channel a conversation is one member's.
 fn incoming(
-    id: hoopoe_message::MessageId,
+    (id, Moment(sent_at)): (MessageId, Moment),
     person: &str,
     address: Address,
     content: Content,
@@ -247,5 +252,5 @@ fn incoming(
     if !is_id(room) || !is_id(person) {
         return Err(Refusal::Malformed("the id of a person or room is none"));
     }
-    Ok(Incoming { id, chat, address: address.encode(), language: None, content })
+    Ok(Incoming { id, chat, address: address.encode(), sent_at, language: None, content })
 }

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::receive::{Told, WebhookKeys};
 use super::{Address, text};
 use crate::group;
-use crate::webhook::{Incoming, Received, Refusal, Response, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Response, chat, message_id};
 
 /// Reads the body of a verified request.
 pub(super) fn read(keys: &WebhookKeys, body: &[u8]) -> Result<Received, Refusal> {
@@ -24,11 +24,13 @@ pub(super) fn read(keys: &WebhookKeys, body: &[u8]) -> Result<Received, Refusal>
         Posted::EventCallback(callback) => {
             keys.check_app(callback.api_app_id.as_deref())?;
             let id = message_id(&callback.event_id)?;
+            let sent_at = callback.event_time.0;
             let told = callback.told(keys);
             Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
                 id,
                 chat,
                 address,
+                sent_at,
                 language: None,
                 content,
             })))
@@ -53,6 +55,8 @@ enum Posted {
 struct Callback {
     api_app_id: Option<String>,
     event_id: String,
+    #[serde(default)]
+    event_time: Moment,
     #[serde(default)]
     authorizations: Vec<Authorization>,
     event: Event,

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::receive::{Told, WebhookKeys};
 use super::{Address, Only, SUGGESTION, text};
-use crate::webhook::{Incoming, Received, Refusal, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, chat, message_id};
 
 /// Where Slack's `response_url`s are.
 const HOOKS: &str = "https://hooks.slack.com/";
@@ -73,6 +73,8 @@ fn read_command(keys: &WebhookKeys, form: &Form) -> Result<Received, Refusal> {
         id,
         chat: chat(&[channel, user]),
         address: address.encode(),
+        // Slack does not say, and does not repeat it.
+        sent_at: None,
         language: None,
         content,
     })))
@@ -102,11 +104,13 @@ fn read_press(keys: &WebhookKeys, press: Press) -> Result<Received, Refusal> {
         (None, None) => return Err(Refusal::Malformed("a press has no id")),
     };
     let words = action.value.as_deref().map(text::unescape).unwrap_or_default();
+    let sent_at = action.action_ts.as_deref().and_then(|time| Moment::of_text(time).0);
     let told = press.told(keys, &user.id, words.trim());
     Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
         id,
         chat,
         address,
+        sent_at,
         language: None,
         content,
     })))

@@ -53,6 +53,10 @@ pub(super) struct Told {
 }
 
 impl Webhook for Slack {
+    /// A message may have 40,000 characters, which an event holds twice, as `text` and in `blocks`, and escaped where they
+    /// are not ASCII: 12 bytes for a Chinese one.
+    const MAX_BODY: usize = 512 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, now: Timestamp) -> Result<Received, Refusal> {

@@ -22,7 +22,7 @@ use super::jwt::{self, Expected, Verified};
 use super::words::{is_same, of_html, without_mentions};
 use super::{Address, Teams};
 use crate::group;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 
 /// The `channelId` of Teams. The same bot may be reached by others, such as Web Chat; those are not this channel.
 const CHANNEL: &str = "msteams";
@@ -47,6 +47,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Teams {
+    /// A message may have some 100 KB, and comes as text and as HTML.
+    const MAX_BODY: usize = 256 * 1024;
+
     type Keys = WebhookKeys;
 
     /// The token proves who speaks, but does not cover the body: whoever gets hold of one can have the bot hear other
@@ -125,7 +128,7 @@ fn read(activity: &Activity, service: String) -> Result<Option<Incoming>, Refusa
     let room = &conversation.id;
     let chat = if conversation.is_group() { chat(&[room, person]) } else { chat(&[room]) };
     let address = Address { service, conversation: room.clone(), reply_to }.encode();
-    Ok(Some(Incoming { id, chat, address, language: None, content }))
+    Ok(Some(Incoming { id, chat, address, sent_at: activity.timestamp.0, language: None, content }))
 }
 
 /// Whether a text can be an id that goes into a URL.
@@ -140,6 +143,8 @@ struct Activity {
     #[serde(rename = "type")]
     kind: String,
     id: Option<String>,
+    #[serde(default)]
+    timestamp: Moment,
     channel_id: String,
     service_url: String,
     from: Option<Account>,

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Address, Telegram};
 use crate::group;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 
 /// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
 const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
@@ -37,6 +37,9 @@ pub struct WebhookKeys {
 }
 
 impl Webhook for Telegram {
+    /// A text of 4,096 characters with its entities, and as much again of the message that it replies to, has some 70 KB.
+    const MAX_BODY: usize = 256 * 1024;
+
     type Keys = WebhookKeys;
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, _now: Timestamp) -> Result<Received, Refusal> {
@@ -51,10 +54,11 @@ impl Webhook for Telegram {
             (None, None) => None,
         };
         let id = message_id(&update.update_id.to_string())?;
-        Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
+        Ok(Received::one(told.map(|Told { chat, address, sent_at, content }| Incoming {
             id,
             chat,
             address,
+            sent_at,
             language: None,
             content,
         })))
@@ -75,6 +79,7 @@ fn verify(keys: &WebhookKeys, request: &Request<'_>) -> Result<(), Refusal> {
 struct Told {
     chat: String,
     address: String,
+    sent_at: Option<Timestamp>,
     content: Content,
 }
 
@@ -92,7 +97,8 @@ fn read_message(keys: &WebhookKeys, message: Message) -> Option<Told> {
         thread: message.message_thread_id.filter(|_| message.is_topic_message),
         reply_to: group.then_some(message.message_id),
     };
-    Some(Told { chat: conversation(&message.chat, sender, group), address: address.encode(), content })
+    let chat = conversation(&message.chat, sender, group);
+    Some(Told { chat, address: address.encode(), sent_at: message.date.0, content })
 }
 
 fn read_change(change: ChatMemberUpdated) -> Option<Told> {
@@ -104,7 +110,7 @@ fn read_change(change: ChatMemberUpdated) -> Option<Told> {
     };
     let address = Address { chat: change.chat.id, thread: None, reply_to: None };
     let chat = conversation(&change.chat, &change.from, group);
-    Some(Told { chat, address: address.encode(), content: Content::Event(event) })
+    Some(Told { chat, address: address.encode(), sent_at: change.date.0, content: Content::Event(event) })
 }
 
 fn conversation(chat: &Chat, person: &User, group: bool) -> String {
@@ -123,6 +129,8 @@ struct Update {
 #[derive(Deserialize)]
 struct Message {
     message_id: i64,
+    #[serde(default)]
+    date: Moment,
     message_thread_id: Option<i64>,
     #[serde(default)]
     is_topic_message: bool,
@@ -208,6 +216,8 @@ struct Entity {
 /// <https://core.telegram.org/bots/api#chatmemberupdated>
 #[derive(Deserialize)]
 struct ChatMemberUpdated {
+    #[serde(default)]
+    date: Moment,
     chat: Chat,
     from: User,
     old_chat_member: ChatMember,

@@ -113,6 +113,7 @@ impl Post {
             id: self.id.clone(),
             chat: session.as_str().to_owned(),
             address: session.as_str().to_owned(),
+            sent_at: None,
             language: self.language.as_deref().and_then(Language::of_locale),
             content: match self.text() {
                 Some(text) => Content::text(text),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Address, Wechat, is_id};
 use crate::envelope::{self, Key};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, message_id, parameter};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, message_id, parameter};
 use crate::xml;
 
 /// How far the timestamp of a sealed message may lie from now, in seconds.
@@ -134,5 +134,6 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
     let id = event.filter(|_| kind == "event").map(|event| format!("{user}:{sent_at}:{event}")).or(id);
     let id = message_id(&id.ok_or(Refusal::Malformed("the message has no MsgId"))?)?;
     let chat = chat(&[&user]);
-    Ok(Some(Incoming { id, chat, address: Address { user, account, sent_at }.encode(), language: None, content }))
+    let address = Address { user, account, sent_at }.encode();
+    Ok(Some(Incoming { id, chat, address, sent_at: Moment::of_number(sent_at).0, language: None, content }))
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Wecom, is_user_id};
 use crate::envelope::{self, Key};
-use crate::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, message_id, parameter};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Response, Webhook, message_id, parameter};
 use crate::xml;
 
 /// How far a request's timestamp may lie from now, in seconds.
@@ -72,6 +72,7 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
         xml::children(message, ["FromUserName", "CreateTime", "MsgType", "MsgId", "Content", "Event"])
             .map_err(Refusal::Malformed)?;
     let kind = kind.ok_or(Refusal::Malformed("the message has no MsgType"))?;
+    let sent_at = created.as_deref().and_then(|created| Moment::of_text(created).0);
     let (id, content) = match kind.as_str() {
         "text" => (id, Content::text(text.unwrap_or_default().trim())),
         "image" | "voice" | "video" | "location" | "link" | "file" => (id, Content::Unsupported),
@@ -93,5 +94,5 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
         .filter(|sender| is_user_id(sender))
         .ok_or(Refusal::Malformed("the message has no FromUserName that is a member's"))?;
     let id = message_id(&id.ok_or(Refusal::Malformed("the message has no id"))?)?;
-    Ok(Some(Incoming { id, chat: sender.clone(), address: sender, language: None, content }))
+    Ok(Some(Incoming { id, chat: sender.clone(), address: sender, sent_at, language: None, content }))
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::{Address, Whatsapp};
 use crate::meta;
-use crate::webhook::{Incoming, Received, Refusal, Request, Webhook, chat, message_id};
+use crate::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 
 /// What verifies a notification, and what tells that it is for this bot.
 #[derive(Debug, Deserialize)]
@@ -67,7 +67,7 @@ fn read(keys: &WebhookKeys, notification: Notification) -> Result<Vec<Option<Inc
 fn read_message(message: Value, business: &str) -> Option<Incoming> {
     let message: Message = serde_json::from_value(message).ok()?;
     let content = message.content()?;
-    let id = message_id(&message.id).ok()?;
+    let (id, sent_at) = (message_id(&message.id).ok()?, message.timestamp.0);
     let phone = message.from.as_deref().filter(|phone| meta::is_number(phone));
     let user = message.from_user_id.as_deref().filter(|user| is_user_id(user));
     let person = user.or(phone)?;
@@ -77,13 +77,13 @@ fn read_message(message: Value, business: &str) -> Option<Incoming> {
             return None;
         }
         let address = Address::Group(group.clone()).encode();
-        return Some(Incoming { id, chat: chat(&[group, person]), address, language: None, content });
+        return Some(Incoming { id, chat: chat(&[group, person]), address, sent_at, language: None, content });
     }
     let address = match phone {
         Some(phone) => Address::Phone(phone.to_owned()),
         None => Address::User(person.to_owned()),
     };
-    Some(Incoming { id, chat: chat(&[person]), address: address.encode(), language: None, content })
+    Some(Incoming { id, chat: chat(&[person]), address: address.encode(), sent_at, language: None, content })
 }
 
 /// "A two-letter ISO 3166 country code, a period, and up to 128 alphanumeric characters"; with a parent portfolio
@@ -133,6 +133,8 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Message {
     id: String,
+    #[serde(default)]
+    timestamp: Moment,
     /// The person's phone number.
     from: Option<String>,
     from_user_id: Option<String>,

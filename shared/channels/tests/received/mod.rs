@@ -44,6 +44,7 @@ fn shown(received: Received) -> Value {
                 "chat": message.chat,
                 "address": message.address,
                 "content": message.content,
+                "sent_at": message.sent_at,
             })
         })
         .collect();

@@ -152,7 +152,15 @@ impl<H: Http> Delivery<H> {
                 count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
                 Verdict::Done
             }
-            Err(End::Wait(pause)) => Verdict::Again(pause),
+            Err(End::Wait(pause)) => {
+                // Those after it must not take it for one that does not come.
+                if pause >= self.gap
+                    && let Err(error) = self.sends.hold(reply, pause, self.clock.now()).await
+                {
+                    tracing::warn!(reply = %reply.id, %error, "that a reply waits cannot be recorded");
+                }
+                Verdict::Again(pause)
+            }
             Err(End::Failed { kind, reason }) => self.failed(reply, record, waited, attempt, kind, reason).await,
         }
     }

@@ -18,6 +18,10 @@ const SETTLING: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_millis(500);
 const FIRST_LOOK: Duration = Duration::from_millis(60);
 
+/// How often a begin is tried whose outcome is unknown: the record may say that the reply is being sent, and only this
+/// function knows that it is not.
+const BEGINS: u32 = 4;
+
 /// Why a reply did not go out, or not all of it.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
@@ -52,20 +56,21 @@ pub(crate) struct Passage<'a> {
     sends: &'a Sends,
     clock: &'a Clock,
     waited: Duration,
+    owner: u32,
     /// What the record says; `None` until the reply is begun.
     attempt: Option<Attempt>,
 }
 
 impl<'a> Passage<'a> {
     /// A reply that was first taken out of its queue so long ago.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         reply: &'a Reply,
         sends: &'a Sends,
         clock: &'a Clock,
         deadline: Timestamp,
         waited: Duration,
     ) -> Self {
-        Self { reply, deadline, sends, clock, waited, attempt: None }
+        Self { reply, deadline, sends, clock, waited, owner: fastrand::u32(1..), attempt: None }
     }
 
     /// How much time there is before a request must leave, so that its answer can still be recorded; `None` where there
@@ -86,8 +91,8 @@ impl<'a> Passage<'a> {
             let now = self.clock.now();
             let repeatable_until = repeatable_for.map(|window| now.plus(window));
             let waited = self.waited + now.since(began);
-            let departure = Departure { deadline: self.deadline, waited, repeatable_until };
-            match self.sends.begin(self.reply, departure, now).await.map_err(|error| End::store(&error))? {
+            let departure = Departure { deadline: self.deadline, waited, repeatable_until, owner: self.owner };
+            match self.record_begin(departure).await? {
                 Begin::Send(attempt) => return Ok(self.attempt.insert(attempt).part),
                 Begin::Settled => return Err(End::Settled),
                 Begin::Wait(pause) => {
@@ -111,6 +116,20 @@ impl<'a> Passage<'a> {
                 }
             }
         }
+    }
+
+    async fn record_begin(&self, departure: Departure) -> Result<Begin, End> {
+        for tried in 1.. {
+            match self.sends.begin(self.reply, departure, self.clock.now()).await {
+                Ok(begin) => return Ok(begin),
+                Err(error) if tried == BEGINS || error.needs_operator() || self.time_left().is_none() => {
+                    return Err(End::store(&error));
+                }
+                Err(error) => tracing::warn!(reply = %self.reply.id, %error, "a begin is tried again"),
+            }
+            tokio::time::sleep(FIRST_LOOK * 2_u32.pow(tried)).await;
+        }
+        unreachable!("the last try returns")
     }
 
     /// To be called right before a request for the next part leaves: the record then says so.

@@ -63,6 +63,8 @@ pub struct Departure {
     pub waited: Duration,
     /// Until when the platform drops a second sending of the first part; `None` where it does not.
     pub repeatable_until: Option<Timestamp>,
+    /// Who begins it: a number drawn at random, the same where a call is made again because it failed.
+    pub owner: u32,
 }
 
 /// What to do with a reply.
@@ -149,8 +151,8 @@ impl Sends {
     ///
     /// When DynamoDB does not answer; nothing may be sent then.
     pub async fn begin(&self, reply: &Reply, departure: Departure, now: Timestamp) -> Result<Begin, StoreError> {
-        let Departure { deadline, waited, repeatable_until } = departure;
-        let by = Beginning { owner: fastrand::u32(1..), deadline, repeatable_until, waited, gap: self.gap, now };
+        let Departure { deadline, waited, repeatable_until, owner } = departure;
+        let by = Beginning { owner, deadline, repeatable_until, waited, gap: self.gap, now };
         // In the common case nothing is open, the reply is new, and its turn has come: one call.
         let (entry, attempt) = Entry::first(reply.number, &by);
         let open = text(json(&[entry]));

@@ -140,7 +140,7 @@ async fn settle(sends: &Sends, replies: &[Reply], attempts: &[Attempt]) {
 
 fn departure() -> Departure {
     let deadline = Timestamp::now().plus(Duration::from_secs(30));
-    Departure { deadline, waited: Duration::ZERO, repeatable_until: None }
+    Departure { deadline, waited: Duration::ZERO, repeatable_until: None, owner: fastrand::u32(1..) }
 }
 
 fn conversations() -> Vec<Conversation> {

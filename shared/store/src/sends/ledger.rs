@@ -11,8 +11,13 @@ use crate::StoreError;
 use crate::item::{Item, number, read_number, read_text, text};
 use crate::numbers::Numbers;
 
-/// An entry whose time was over this long ago holds nobody back any more: SQS has dead-lettered its reply.
-const STALE: Duration = Duration::from_secs(600);
+/// A reply that waits and was not taken up again for so long after its time holds nobody back any more: SQS has
+/// dead-lettered it.
+const WAITING_STALE: Duration = Duration::from_secs(600);
+
+/// The same of one that was being sent. Where its function was ended, SQS hands it out again within the queue's visibility
+/// timeout of three minutes, and it is settled; where it was sent and that could not be recorded, nobody comes.
+const SENDING_STALE: Duration = Duration::from_secs(200);
 
 /// How many entries and ranges an item may hold, so that it stays within a kilobyte. Of the entries one is mostly there,
 /// and as many as here only where functions are ended again and again.
@@ -194,16 +199,18 @@ impl Ledger {
     /// How long a reply that is new waits for those before it, before it looks again; `None` where its turn has come.
     fn held_back(&self, reply: &Reply, by: &Beginning) -> Option<Duration> {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
-        let before = self.open.iter().filter(|entry| entry.number < reply.number && by.now < entry.until.plus(STALE));
+        const ITS_FUNCTION_IS_GONE: Duration = Duration::from_secs(10);
+        let before = self.open.iter().filter(|entry| entry.number < reply.number && !entry.is_stale(by.now));
         // One that is being sent mostly ends long before its function must have; one that waits is not sent before its time.
-        let until = before.map(|entry| match entry.state {
-            State::Sending => entry.until.min(by.now.plus(LOOK_AGAIN)),
-            State::Waiting => entry.until,
+        let pauses = before.map(|entry| match entry.state {
+            State::Sending if by.now < entry.until => LOOK_AGAIN,
+            State::Sending => ITS_FUNCTION_IS_GONE,
+            State::Waiting => entry.until.since(by.now),
         });
-        if let Some(until) = until.max() {
-            return Some(until.since(by.now).max(LOOK_AGAIN));
+        if let Some(pause) = pauses.max() {
+            return Some(pause.max(LOOK_AGAIN));
         }
-        if self.open.len() >= MAX_OPEN && self.open.iter().all(|entry| by.now < entry.until.plus(STALE)) {
+        if self.open.len() >= MAX_OPEN && !self.open.iter().any(|entry| entry.is_stale(by.now)) {
             return Some(LOOK_AGAIN);
         }
         let after = reply.after?;
@@ -249,7 +256,7 @@ impl Ledger {
         if self.open.len() < MAX_OPEN {
             return;
         }
-        let Some(stale) = self.open.iter().position(|entry| now >= entry.until.plus(STALE)) else { return };
+        let Some(stale) = self.open.iter().position(|entry| entry.is_stale(now)) else { return };
         let Entry { number, state, part, in_doubt, .. } = self.open.remove(stale);
         let in_doubt = in_doubt || state == State::Sending;
         if part > 0 || in_doubt {
@@ -335,6 +342,14 @@ impl Ledger {
 }
 
 impl Entry {
+    fn is_stale(&self, now: Timestamp) -> bool {
+        let stale = match self.state {
+            State::Sending => SENDING_STALE,
+            State::Waiting => WAITING_STALE,
+        };
+        now >= self.until.plus(stale)
+    }
+
     /// The first attempt at a reply.
     pub(super) fn first(number: u64, by: &Beginning) -> (Self, Attempt) {
         let Beginning { owner, deadline, repeatable_until, .. } = *by;
@@ -575,7 +590,7 @@ mod tests {
         }
         assert!(matches!(ledger.begun(&reply(2, Some(1)), &by(2, 160, 0)), Begin::Send(Attempt { refusals: 1, .. })));
         // Nobody came back for it: SQS has moved it to the dead-letter queue.
-        let gone = Timestamp::from_secs(190).plus(STALE).as_secs();
+        let gone = Timestamp::from_secs(190).plus(SENDING_STALE).as_secs();
         assert!(matches!(ledger.begun(&reply(3, Some(2)), &by(3, gone, 60_000)), Begin::Send(_)));
     }
 

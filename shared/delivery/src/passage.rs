@@ -16,7 +16,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// How long a reply whose predecessor is about to be settled is waited with before it goes back to the queue, and the
 /// first pause before it looks again; each further one is twice as long.
 const PATIENCE: Duration = Duration::from_millis(500);
-const FIRST_LOOK: Duration = Duration::from_millis(60);
+const FIRST_LOOK: Duration = Duration::from_millis(150);
 
 /// How often a begin is tried whose outcome is unknown: the record may say that the reply is being sent, and only this
 /// function knows that it is not.
@@ -101,7 +101,7 @@ impl<'a> Passage<'a> {
                         return Err(End::Wait(pause));
                     }
                     tokio::time::sleep(look.min(pause).min(left)).await;
-                    look *= 2;
+                    look *= 3;
                 }
                 Begin::Unknown(attempt) => {
                     let part = attempt.part;

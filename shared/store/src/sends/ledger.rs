@@ -19,6 +19,9 @@ const WAITING_STALE: Duration = Duration::from_secs(600);
 /// timeout of three minutes, and it is settled; where it was sent and that could not be recorded, nobody comes.
 const SENDING_STALE: Duration = Duration::from_secs(200);
 
+/// The owner of an entry that nobody has begun.
+const NOBODY: u32 = 0;
+
 /// How many entries and ranges an item may hold, so that it stays within a kilobyte. Of the entries one is mostly there,
 /// and as many as here only where functions are ended again and again.
 const MAX_OPEN: usize = 4;
@@ -155,7 +158,11 @@ impl Ledger {
     /// Begins a reply, or says why not.
     pub(super) fn begin(&mut self, reply: &Reply, by: &Beginning) -> Change<Begin> {
         let number = reply.number;
+        let held_back = self.held_back(reply, by);
         if let Some(entry) = self.open.iter_mut().find(|entry| entry.number == number) {
+            if let (Some(pause), true) = (held_back, entry.was_only_held()) {
+                return Change::Keep(Begin::Wait(pause));
+            }
             return match entry.state {
                 // The write that began it took effect and its answer was lost.
                 State::Sending if entry.owner == by.owner => Change::Keep(match entry.in_doubt {
@@ -187,7 +194,7 @@ impl Ledger {
             self.open.push(entry);
             return Change::Write(Begin::Unknown(entry.attempt()));
         }
-        if let Some(pause) = self.held_back(reply, by) {
+        if let Some(pause) = held_back {
             return Change::Keep(Begin::Wait(pause));
         }
         let (entry, attempt) = Entry::first(number, by);
@@ -199,18 +206,18 @@ impl Ledger {
     /// How long a reply that is new waits for those before it, before it looks again; `None` where its turn has come.
     fn held_back(&self, reply: &Reply, by: &Beginning) -> Option<Duration> {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
-        const ITS_FUNCTION_IS_GONE: Duration = Duration::from_secs(10);
+        const SELDOM: Duration = Duration::from_secs(10);
         let before = self.open.iter().filter(|entry| entry.number < reply.number && !entry.is_stale(by.now));
         // One that is being sent mostly ends long before its function must have; one that waits is not sent before its time.
         let pauses = before.map(|entry| match entry.state {
-            State::Sending if by.now < entry.until => LOOK_AGAIN,
-            State::Sending => ITS_FUNCTION_IS_GONE,
+            State::Sending => (by.waited / 2).min(SELDOM),
             State::Waiting => entry.until.since(by.now),
         });
         if let Some(pause) = pauses.max() {
             return Some(pause.max(LOOK_AGAIN));
         }
-        if self.open.len() >= MAX_OPEN && !self.open.iter().any(|entry| entry.is_stale(by.now)) {
+        let is_there = self.open.iter().any(|entry| entry.number == reply.number);
+        if !is_there && self.open.len() >= MAX_OPEN && !self.open.iter().any(|entry| entry.is_stale(by.now)) {
             return Some(LOOK_AGAIN);
         }
         let after = reply.after?;
@@ -342,6 +349,11 @@ impl Ledger {
 }
 
 impl Entry {
+    /// Whether nobody has begun it yet: it only says that its reply waits for those before it.
+    const fn was_only_held(&self) -> bool {
+        matches!(self.state, State::Waiting) && self.owner == NOBODY
+    }
+
     fn is_stale(&self, now: Timestamp) -> bool {
         let stale = match self.state {
             State::Sending => SENDING_STALE,
@@ -367,7 +379,7 @@ impl Entry {
 
     const fn revived(number: u64, part: usize, now: Timestamp) -> Self {
         let state = State::Waiting;
-        Self { number, state, refusals: 0, part, until: now, owner: 0, in_doubt: false, repeatable_until: None }
+        Self { number, state, refusals: 0, part, until: now, owner: NOBODY, in_doubt: false, repeatable_until: None }
     }
 
     const fn go_on(&mut self, by: &Beginning) {

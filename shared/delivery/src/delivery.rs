@@ -154,9 +154,7 @@ impl<H: Http> Delivery<H> {
             }
             Err(End::Wait(pause)) => {
                 // Those after it must not take it for one that does not come.
-                if pause >= self.gap
-                    && let Err(error) = self.sends.hold(reply, pause, self.clock.now()).await
-                {
+                if let Err(error) = self.sends.hold(reply, pause, self.clock.now()).await {
                     tracing::warn!(reply = %reply.id, %error, "that a reply waits cannot be recorded");
                 }
                 Verdict::Again(pause)

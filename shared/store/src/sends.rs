@@ -159,6 +159,7 @@ impl Sends {
         if let Some(mut item) = self.joined.write(self.begin_statement(reply, &open, now)).await {
             // An `INSERT` tells nothing back: what it wrote is all there is.
             item.entry("open".to_owned()).or_insert(open);
+            item.entry("at".to_owned()).or_insert_with(|| number(now.as_millis()));
             return Ok(Begin::Send(Attempt { item, ..attempt }));
         }
         let mut condition = "attribute_not_exists(#open) AND attribute_not_exists(#before) AND ".to_owned();
@@ -171,6 +172,8 @@ impl Sends {
             .update_expression("SET #open = :open, #at = :at, #expires = :expires")
             .condition_expression(condition)
             .expression_attribute_names("#open", "open")
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_values(":at", number(now.as_millis()))
             .expression_attribute_names("#before", before::attribute(&reply.id))
             .expression_attribute_names("#last", "last")
             .expression_attribute_values(":open", open)
@@ -244,6 +247,7 @@ impl Sends {
         let changed = self.amend(&reply.conversation, seen, now, |ledger| match ledger.mine(reply.number, owner) {
             Some(entry) => {
                 *entry = change(entry);
+                ledger.at = now;
                 Change::Write(true)
             }
             None => Change::Keep(false),
@@ -268,7 +272,7 @@ impl Sends {
         let given_up = (settled == Settled::Dead).then_some((attempt.part, attempt.in_doubt));
         let settle = |ledger: &mut Ledger| match ledger.mine(reply.number, attempt.owner) {
             Some(_) => {
-                ledger.settle(reply, given_up);
+                ledger.settle(reply, given_up, now);
                 Change::Write(())
             }
             // The write took effect and its answer was lost, or the reply is somebody else's by now.
@@ -297,7 +301,7 @@ impl Sends {
                 .iter()
                 .find(|entry| entry.number == reply.number)
                 .map_or((0, false), |entry| (entry.part, entry.in_doubt || entry.state == State::Sending));
-            ledger.settle(reply, Some((part, in_doubt)));
+            ledger.settle(reply, Some((part, in_doubt)), now);
             Change::Write(())
         };
         self.amend(&reply.conversation, item, now, give_up).await.map(drop)
@@ -350,7 +354,7 @@ impl Sends {
         ledger: &Ledger,
         now: Timestamp,
     ) -> UpdateItemFluentBuilder {
-        let (mut set, mut remove) = ("SET #at = :at, #expires = :expires".to_owned(), Vec::new());
+        let (mut set, mut remove) = ("SET #expires = :expires".to_owned(), Vec::new());
         let mut conditions = Vec::new();
         let mut update = self.update(conversation, now);
         for (name, value) in ledger.values() {
@@ -390,8 +394,8 @@ impl Sends {
         ledger: &Ledger,
         now: Timestamp,
     ) -> BatchStatementRequest {
-        let mut update = format!(r#"UPDATE {} SET "at" = ? SET "expires_at" = ?"#, quoted(&self.table));
-        let mut values = vec![number(now.as_millis()), number(now.plus(LIFETIME).as_secs())];
+        let mut update = format!(r#"UPDATE {} SET "expires_at" = ?"#, quoted(&self.table));
+        let mut values = vec![number(now.plus(LIFETIME).as_secs())];
         let mut conditions = r#" WHERE "conversation" = ?"#.to_owned();
         let mut compared = vec![text(conversation.to_string())];
         for (name, value) in ledger.values() {
@@ -443,9 +447,7 @@ impl Sends {
             .table_name(&self.table)
             .key("conversation", text(conversation.to_string()))
             .expression_attribute_names("#expires", "expires_at")
-            .expression_attribute_names("#at", "at")
             .expression_attribute_values(":expires", number(now.plus(LIFETIME).as_secs()))
-            .expression_attribute_values(":at", number(now.as_millis()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }

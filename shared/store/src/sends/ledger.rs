@@ -36,7 +36,7 @@ pub(super) struct Ledger {
     /// Replies that are being sent, or will be tried again.
     pub(super) open: Vec<Entry>,
     pub(super) rest: Rest,
-    /// When something was last begun, settled or put off.
+    /// When a reply was last begun, settled or put off; not when one was held.
     pub(super) at: Timestamp,
 }
 
@@ -147,16 +147,25 @@ impl Ledger {
     }
 
     /// The attributes that say the same, each with its name; `None` for one that is not there then.
-    pub(super) fn values(&self) -> [(&'static str, Option<AttributeValue>); 3] {
+    pub(super) fn values(&self) -> [(&'static str, Option<AttributeValue>); 4] {
         [
             ("last", self.last.map(number)),
             ("open", (!self.open.is_empty()).then(|| text(json(&self.open)))),
             ("rest", (self.rest != Rest::default()).then(|| text(json(&self.rest)))),
+            ("at", (self.at != Timestamp::default()).then(|| number(self.at.as_millis()))),
         ]
     }
 
     /// Begins a reply, or says why not.
     pub(super) fn begin(&mut self, reply: &Reply, by: &Beginning) -> Change<Begin> {
+        let change = self.decide(reply, by);
+        if matches!(change, Change::Write(_)) {
+            self.at = by.now;
+        }
+        change
+    }
+
+    fn decide(&mut self, reply: &Reply, by: &Beginning) -> Change<Begin> {
         let number = reply.number;
         let held_back = self.held_back(reply, by);
         if let Some(entry) = self.open.iter_mut().find(|entry| entry.number == number) {
@@ -280,8 +289,9 @@ impl Ledger {
     }
 
     /// Takes note that a reply was sent, or given up with these parts sent.
-    pub(super) fn settle(&mut self, reply: &Reply, given_up: Option<(usize, bool)>) {
+    pub(super) fn settle(&mut self, reply: &Reply, given_up: Option<(usize, bool)>, now: Timestamp) {
         let number = reply.number;
+        self.at = now;
         self.open.retain(|entry| entry.number != number);
         self.rest.missed.remove(number);
         match self.last {
@@ -532,7 +542,7 @@ mod tests {
         fn sent(mut self, number: u64, after: Option<u64>) -> Self {
             let reply = reply(number, after);
             assert!(matches!(self.begun(&reply, &by(1, 100, 10_000)), Begin::Send(_)), "{number}");
-            self.settle(&reply, None);
+            self.settle(&reply, None, Timestamp::default());
             self
         }
 
@@ -557,7 +567,7 @@ mod tests {
         let third = Reply { complete: false, ..reply(3, Some(2)) };
         assert!(matches!(ledger.begun(&third, &by(2, 900, 1999)), Begin::Wait(_)), "it was created long ago");
         assert!(matches!(ledger.begun(&third, &by(2, 900, 2000)), Begin::Send(_)), "the one before it does not come");
-        ledger.settle(&third, None);
+        ledger.settle(&third, None, Timestamp::default());
         let mut ledger = ledger.sent(2, None);
         assert_eq!(ledger.begun(&reply(2, None), &by(2, 901, 0)), Begin::Settled, "it is sent once all the same");
         assert!(ledger.rest.missed.is_empty());
@@ -620,7 +630,7 @@ mod tests {
     fn a_dead_reply_gets_a_new_life_once() {
         let mut ledger = Ledger::default();
         ledger.begun(&reply(1, None), &by(1, 100, 0));
-        ledger.settle(&reply(1, None), Some((0, false)));
+        ledger.settle(&reply(1, None), Some((0, false)), Timestamp::default());
         let mut ledger = ledger.sent(2, Some(1));
         assert_eq!(ledger.begun(&reply(1, None), &by(2, 110, 0)), Begin::Settled, "a copy in the queue");
         assert_eq!(ledger.revived(&reply(1, None), false, 120), Revival::Ready);
@@ -628,7 +638,7 @@ mod tests {
         assert_eq!(ledger.revived(&reply(1, None), false, 121), Revival::Ready);
         assert!(matches!(ledger.begun(&reply(1, None), &by(2, 122, 0)), Begin::Send(_)));
         assert_eq!(ledger.revived(&reply(1, None), true, 123), Revival::UnderWay);
-        ledger.settle(&reply(1, None), None);
+        ledger.settle(&reply(1, None), None, Timestamp::default());
         assert_eq!(ledger.revived(&reply(1, None), true, 124), Revival::Sent);
     }
 
@@ -636,7 +646,7 @@ mod tests {
     fn what_the_platform_may_have_is_revived_on_request_only_and_goes_on_at_its_part() {
         let mut ledger = Ledger::default();
         ledger.begun(&reply(1, None), &by(1, 100, 0));
-        ledger.settle(&reply(1, None), Some((2, true)));
+        ledger.settle(&reply(1, None), Some((2, true)), Timestamp::default());
         assert_eq!(ledger.revived(&reply(1, None), false, 120), Revival::InDoubt);
         assert_eq!(ledger.revived(&reply(1, None), true, 120), Revival::Ready);
         let begun = ledger.begun(&reply(1, None), &by(2, 121, 0));
@@ -740,9 +750,9 @@ mod tests {
                                 Event::Send => {
                                     prop_assert_eq!(*times, 0, "{} is said twice", number);
                                     *times += 1;
-                                    ledger.settle(&reply, None);
+                                    ledger.settle(&reply, None, Timestamp::default());
                                 }
-                                Event::GiveUp => ledger.settle(&reply, Some((attempt.part, false))),
+                                Event::GiveUp => ledger.settle(&reply, Some((attempt.part, false)), Timestamp::default()),
                                 Event::Die => *times += 1,
                                 _ => {
                                     let entry = ledger.mine(number, owner).expect("it is begun");
@@ -750,7 +760,7 @@ mod tests {
                                 }
                             }
                         }
-                        Begin::Unknown(attempt) => ledger.settle(&reply, Some((attempt.part, true))),
+                        Begin::Unknown(attempt) => ledger.settle(&reply, Some((attempt.part, true)), Timestamp::default()),
                         Begin::Settled | Begin::Wait(_) => {}
                     },
                 }

@@ -60,6 +60,7 @@
 
 mod day;
 mod rate;
+mod table;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -68,17 +69,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_types::SdkConfig;
 use hoopoe_aws::Clock;
 use serde::{Deserialize, Serialize};
 
 use day::Day;
 use rate::{Ask, Division, Guess, Micros, Rate};
+use table::read;
 
-use crate::{KeyName, number, text};
+use crate::{KeyName, number};
 
 /// How many keys are kept in mind; one function serves few bots. What was reserved for a key that is forgotten is lost.
 const MAX_KEYS: usize = 256;
@@ -412,39 +412,6 @@ impl Quotas {
             day::Found::Ask { .. } | day::Found::Exhausted { .. } => Turn::After(Duration::from_micros(rate::LIFE)),
         })
     }
-
-    fn item(&self, key: &KeyName, name: String) -> UpdateItemFluentBuilder {
-        self.dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .key("key", text(key.to_string()))
-            .key("name", text(name))
-            .expression_attribute_names("#expires", "expires_at")
-            .expression_attribute_values(":expires", number(self.now() / 1_000_000 + KEPT))
-            .return_values(ReturnValue::UpdatedNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-    }
-
-    /// What was changed, as it is after the update; or, as an error, the item for which the condition did not hold.
-    async fn update(&self, update: UpdateItemFluentBuilder) -> Result<Result<Item, Item>, QuotaError> {
-        match update.send().await {
-            Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Err(failed.item().cloned().unwrap_or_default()))
-                }
-                _ => Err(QuotaError::Call { operation: "reserving calls", cause: hoopoe_aws::cause(&error) }),
-            },
-        }
-    }
-}
-
-type Item = HashMap<String, AttributeValue>;
-
-/// A number of an item; 0 if it has none of this name.
-fn read(item: &Item, name: &str) -> Result<u64, QuotaError> {
-    item.get(name)
-        .map_or(Ok(0), |value| value.as_n().ok().and_then(|number| number.parse().ok()).ok_or(QuotaError::Shape))
 }
 
 fn micros(duration: Duration) -> Micros {

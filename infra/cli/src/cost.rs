@@ -143,7 +143,11 @@ const LEVERS: [Lever; 4] = [
     Lever {
         what: "InferenceConcurrency=none DeliverConcurrency=none: idle queues are polled by 2 and not by 5",
         setting: true,
-        pull: |counts, _| counts.mapping.pollers = counts.mapping.pollers_without_limit,
+        pull: |counts, _| {
+            counts.mapping.pollers = counts.mapping.pollers_without_limit;
+            // Nobody knows then how many functions divide a bot's quota.
+            counts.traffic.deliver_share = 0.0;
+        },
     },
     Lever { what: "Architecture=arm64, at the same speed", setting: true, pull: |_, load| load.arm = true },
     Lever {

@@ -7,6 +7,9 @@
 //! - "Handle Errors" (<https://developers.facebook.com/docs/graph-api/guides/error-handling>): the codes that every
 //!   API has.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use hoopoe_message::Reply;
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -16,7 +19,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::sender::{ApiRequest, Outcome, Retry, retry_after, suggestions};
+use crate::sender::{ApiRequest, HOUR, Outcome, Retry, SECOND, asked_pause, suggestions};
 use crate::settings::{Fields, InvalidSettings, is_visible};
 use crate::signature::verify_hmac_hex;
 use crate::split::split;
@@ -114,7 +117,12 @@ pub(crate) fn outcome(
     };
     let (retry, hint) = own(&fault).unwrap_or_else(|| fault.of_every_api(status, headers));
     // Too many calls: perhaps the answer tells how long.
-    let retry = if retry == Retry::Backoff { retry_after(headers) } else { retry };
+    let asked = asked_pause(headers, http::header::RETRY_AFTER.as_str());
+    let retry = match retry {
+        Retry::Backoff | Retry::After(_) => asked.map_or(retry, Retry::After),
+        Retry::BotAfter(_) => asked.or_else(|| regained(headers)).map_or(retry, Retry::BotAfter),
+        retry => retry,
+    };
     let Fault { code, subcode, .. } = fault;
     let code = if subcode == 0 { code.to_string() } else { format!("{code}/{subcode}") };
     let words = fault.words();
@@ -184,14 +192,35 @@ impl Fault {
             // What is wrong with the request may be the menu below the text.
             (100, _) => (Retry::Fallback, ""),
             (368, _) => (Retry::Never, "Meta blocked the account for a while"),
-            // Too many calls: of the app, of a user, of a page, of a use case.
-            (4 | 17 | 32 | 341 | 613 | 80_000..=80_014, _) => (Retry::Backoff, ""),
+            // Too many calls of the app, of a user, of a Page, of a use case: "the number of calls it can make during a
+            // rolling one hour window" ("Rate Limits", docs/graph-api/overview/rate-limiting), or 24 hours in some cases.
+            (4 | 17 | 32 | 80_000..=80_014, _) => (Retry::BotAfter(HOUR), ""),
+            // A limit of one API: of Messenger's "300 calls per second per Facebook Page", and one of each thread
+            // ("Messenger Platform rate limits").
+            (613, _) => (Retry::After(SECOND), ""),
+            // The app is throttled, for an unknown time.
+            (341, _) => (Retry::Backoff, ""),
             // Unknown and busy.
             (1 | 2, _) => (Retry::Backoff, ""),
             _ if self.is_transient => (Retry::Backoff, ""),
             _ => (Retry::of_status(status, headers), ""),
         }
     }
+}
+
+/// Tells of each use case how near it is to its limit ("Rate Limits", "Business Use Case Rate Limits", "Headers").
+const USAGE: &str = "x-business-use-case-usage";
+
+/// The longest of the times, "in minutes, until calls will no longer be throttled", that the headers tell.
+fn regained(headers: &HeaderMap) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Usage {
+        #[serde(default)]
+        estimated_time_to_regain_access: u64,
+    }
+    let usage = serde_json::from_slice::<HashMap<String, Vec<Usage>>>(headers.get(USAGE)?.as_bytes()).ok()?;
+    let minutes = usage.values().flatten().map(|usage| usage.estimated_time_to_regain_access).max()?;
+    (minutes > 0).then(|| Duration::from_secs(minutes.saturating_mul(60)))
 }
 
 /// How long a text is for Meta, which counts "characters" and says nowhere what one is: no other way of counting

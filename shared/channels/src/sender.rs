@@ -310,8 +310,11 @@ pub enum Retry {
     Never,
     /// The same again later, after a growing pause.
     Backoff,
-    /// The same again after the pause the platform asks for.
+    /// The same again after the pause that the platform asks for or documents: a limit of one chat, person or way of
+    /// sending, or one of which the answer does not tell whose it is.
     After(Duration),
+    /// The same; the limit is the bot's, so that the platform takes nothing of it until then.
+    BotAfter(Duration),
     /// The same again at once, with a new access token.
     NewToken,
     /// [`Part::fallback`] at once; nothing where the part has none.
@@ -380,11 +383,21 @@ impl Retry {
     }
 }
 
-/// The pause that a `Retry-After` header asks for, in whole seconds (RFC 9110, 10.2.3; the form with a date is not used
-/// by platforms).
+/// Windows of limits.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The pause that a `Retry-After` header asks for.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Retry {
-    let seconds = headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+    asked_pause(headers, http::header::RETRY_AFTER.as_str()).map_or(Retry::Backoff, Retry::After)
+}
+
+/// The pause that a header asks for in whole seconds, as `Retry-After` does (RFC 9110, 10.2.3; the form with a date is not
+/// used by platforms).
+pub(crate) fn asked_pause(headers: &HeaderMap, name: &str) -> Option<Duration> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// A name for a part of a reply that is the same whenever and by whomever it is sent, for platforms that drop a second
@@ -457,7 +470,7 @@ mod tests {
             (StatusCode::OK, Retry::Never, Retry::Never),
             (StatusCode::NOT_FOUND, Retry::Never, Retry::Fallback),
             (StatusCode::TOO_MANY_REQUESTS, Retry::Backoff, Retry::After(Duration::from_secs(7))),
-            (StatusCode::BAD_GATEWAY, Retry::Backoff, Retry::Backoff),
+            (StatusCode::SERVICE_UNAVAILABLE, Retry::Backoff, Retry::Backoff),
         ] {
             let refused = |retry| Outcome::refused(format!("HTTP {}, and no answer of X", status.as_u16()), retry);
             assert_eq!(Outcome::of_status(status, "X"), refused(retry));

@@ -12,9 +12,11 @@ use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
-use sent::{NOW, refused};
+use sent::{NOW, refused, unknown};
 use serde_json::{Value, json};
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const PRIVATE: &str = r#"{"user":"0147258369","session":{"url":"https://oapi.dingtalk.com/robot/sendBySession?session=5e551014f1x","until":1767231000000}}"#;
 const GROUP: &str = r#"{"user":"0147258369","group":"cidFixtureGroup0001==","session":{"url":"https://oapi.dingtalk.com/robot/sendBySession?session=5e551014f1x","until":1767231000000}}"#;
 const FOREIGN_GROUP: &str = r#"{"group":"cidFixtureGroup0001==","session":{"url":"https://oapi.dingtalk.com/robot/sendBySession?session=5e551014f1x","until":1767231000000}}"#;
@@ -148,14 +150,14 @@ fn each_answer_of_the_webhook_has_its_outcome() {
         (
             200,
             r#"{"errcode":130101,"errmsg":"send too fast, exceed 20 times per minute"}"#,
-            refused("130101 send too fast, exceed 20 times per minute", Retry::Backoff),
+            refused("130101 send too fast, exceed 20 times per minute", Retry::After(MINUTE)),
         ),
         (
             200,
             r#"{"errcode":660026,"errmsg":"sending too many messages per minute"}"#,
-            refused("660026 sending too many messages per minute", Retry::Backoff),
+            refused("660026 sending too many messages per minute", Retry::After(MINUTE)),
         ),
-        (200, r#"{"errcode":410100,"errmsg":"发送速度太快"}"#, refused("410100 发送速度太快", Retry::Backoff)),
+        (200, r#"{"errcode":410100,"errmsg":"发送速度太快"}"#, refused("410100 发送速度太快", Retry::After(MINUTE))),
         (200, r#"{"errcode":-1,"errmsg":"系统繁忙"}"#, refused("-1 系统繁忙", Retry::Backoff)),
         (
             200,
@@ -170,11 +172,22 @@ fn each_answer_of_the_webhook_has_its_outcome() {
         (
             200,
             r#"{"status":1111,"wait":5,"source":"x5","punish":"deny","uuid":"u"}"#,
+            refused("too many calls from this network address", Retry::BotAfter(Duration::from_secs(300))),
+        ),
+        (
+            200,
+            r#"{"status":1111,"wait":5,"punish":"deny","errcode":130101,"errmsg":"send too fast"}"#,
             refused("too many calls from this network address", Retry::After(Duration::from_secs(300))),
         ),
+        (
+            200,
+            r#"{"errcode":90018,"errmsg":"too many calls"}"#,
+            refused("90018 too many calls", Retry::BotAfter(SECOND)),
+        ),
+        (200, r#"{"errcode":90002,"errmsg":"too many calls"}"#, refused("90002 too many calls", Retry::Backoff)),
         (403, "<html>denied</html>", refused("HTTP 403, and no answer of DingTalk", Retry::Fallback)),
         (404, "{}", refused("HTTP 404, and no answer of DingTalk", Retry::Fallback)),
-        (502, "<html>", refused("HTTP 502, and no answer of DingTalk", Retry::Backoff)),
+        (502, "<html>", unknown("HTTP 502, and no answer of DingTalk")),
         (200, "<html>", refused("HTTP 200, and no answer of DingTalk", Retry::Never)),
         (200, "{}", refused("HTTP 200, and no answer of DingTalk", Retry::Never)),
     ] {
@@ -220,9 +233,9 @@ fn each_answer_of_the_api_has_its_outcome() {
         (400, "send.byToken.tooFast", Retry::Backoff),
         (400, "too.many.group", Retry::Backoff),
         (400, "too.many.people", Retry::Backoff),
-        (403, "Forbidden.AccessDenied.QpsLimitForApi", Retry::Backoff),
-        (403, "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", Retry::Backoff),
-        (403, "Forbidden.AccessDenied.QpmLimitForAppkeyAndApi", Retry::Backoff),
+        (403, "Forbidden.AccessDenied.QpsLimitForApi", Retry::BotAfter(SECOND)),
+        (403, "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", Retry::BotAfter(SECOND)),
+        (403, "Forbidden.AccessDenied.QpmLimitForAppkeyAndApi", Retry::BotAfter(MINUTE)),
         (400, "Throttling.User", Retry::Backoff),
         (403, "Forbidden.AccessDenied.ApiCountLimitForOrg", Retry::Never),
         (403, "Forbidden.AccessDenied.AccessTokenPermissionDenied", Retry::Never),
@@ -255,13 +268,13 @@ fn a_token_is_read_or_the_reason_is_told() {
     for (status, body, retry) in [
         (400, r#"{"code":"invalidClientIdOrSecret","message":"无效的clientId或者clientSecret"}"#, Retry::BadCredential),
         (400, r#"{"code":"InvalidAuthentication","message":"x"}"#, Retry::Never),
-        (403, r#"{"code":"Forbidden.AccessDenied.QpsLimitForApi","message":"x"}"#, Retry::Backoff),
+        (403, r#"{"code":"Forbidden.AccessDenied.QpsLimitForApi","message":"x"}"#, Retry::BotAfter(SECOND)),
         (500, r#"{"code":"system.error","message":"x"}"#, Retry::Backoff),
         (200, r#"{"accessToken":"","expireIn":7200}"#, Retry::Never),
         (200, r#"{"accessToken":"x"}"#, Retry::Never),
         (400, r#"{"accessToken":"x","expireIn":7200}"#, Retry::Never),
         (200, "", Retry::Never),
-        (502, "<html>", Retry::Backoff),
+        (503, "<html>", Retry::Backoff),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
         let refused = Dingtalk::read_token(status, body.as_bytes()).expect_err(body);

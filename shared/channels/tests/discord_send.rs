@@ -12,7 +12,7 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
-use sent::refused;
+use sent::{refused, unknown};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "110000000000000042";
@@ -150,6 +150,11 @@ fn each_answer_to_a_send_has_its_outcome() {
             r#"{"message":"slow","retry_after":1e300}"#,
             refused("429 slow", Retry::After(Duration::from_secs(86_400))),
         ),
+        (
+            429,
+            r#"{"message":"You are being rate limited.","retry_after":3.5,"global":true}"#,
+            refused("429 You are being rate limited.", Retry::BotAfter(Duration::from_millis(3500))),
+        ),
         (429, r#"{"message":"slow","retry_after":-1}"#, refused("429 slow", Retry::Backoff)),
         (429, "<html>", refused("429 ", Retry::Backoff)),
         (
@@ -157,15 +162,24 @@ fn each_answer_to_a_send_has_its_outcome() {
             r#"{"message":"500: Internal Server Error","code":0}"#,
             refused("500 500: Internal Server Error", Retry::Backoff),
         ),
-        (502, "<html>", refused("HTTP 502, and no answer of Discord", Retry::Backoff)),
+        (502, "<html>", unknown("HTTP 502, and no answer of Discord")),
         (403, "error code: 1010", refused("HTTP 403, and no answer of Discord", Retry::Never)),
         (200, "<html>", refused("HTTP 200, and no answer of Discord", Retry::Never)),
     ] {
         assert_eq!(sent::outcome::<Discord>(status, &HeaderMap::new(), body), outcome, "{body}");
     }
     let asks = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("7"))]);
-    let told = Discord::outcome(StatusCode::TOO_MANY_REQUESTS, &asks, b"error code: 1015");
-    assert_eq!(told, refused("429 ", Retry::After(Duration::from_secs(7))));
+    let told = |asks: &HeaderMap| Discord::outcome(StatusCode::TOO_MANY_REQUESTS, asks, b"error code: 1015");
+    assert_eq!(told(&asks), refused("429 ", Retry::After(Duration::from_secs(7))));
+    for (scope, retry) in [
+        ("user", Retry::After(Duration::from_secs(7))),
+        ("shared", Retry::After(Duration::from_secs(7))),
+        ("global", Retry::BotAfter(Duration::from_secs(7))),
+    ] {
+        let mut asks = asks.clone();
+        asks.insert("x-ratelimit-scope", HeaderValue::from_static(scope));
+        assert_eq!(told(&asks), refused("429 ", retry), "{scope}");
+    }
 }
 
 #[test]

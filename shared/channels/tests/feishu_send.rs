@@ -11,9 +11,11 @@ use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
-use sent::refused;
+use sent::{refused, unknown};
 use serde_json::{Value, json};
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const PRIVATE: &str = r#"{"chat":"oc_fixture01","message":"om_fixture01"}"#;
 const TOPIC: &str = r#"{"chat":"oc_fixture02","message":"om_fixture02","thread":true}"#;
 const EVENT: &str = r#"{"chat":"oc_fixture01"}"#;
@@ -156,13 +158,15 @@ fn each_answer_to_a_send_has_its_outcome() {
         ),
         (400, r#"{"code":230001,"msg":"invalid parameter"}"#, refused("230001 invalid parameter", Retry::Fallback)),
         (400, r#"{"code":230025,"msg":"too long"}"#, refused("230025 too long", Retry::Fallback)),
-        (400, r#"{"code":230020,"msg":"frequency limit"}"#, refused("230020 frequency limit", Retry::Backoff)),
+        (400, r#"{"code":230020,"msg":"frequency limit"}"#, refused("230020 frequency limit", Retry::After(SECOND))),
         (
             429,
             r#"{"code":99991400,"msg":"request trigger frequency limit"}"#,
-            refused("99991400 request trigger frequency limit", Retry::Backoff),
+            refused("99991400 request trigger frequency limit", Retry::BotAfter(MINUTE)),
         ),
-        (429, r#"{"code":1,"msg":"slow"}"#, refused("1 slow", Retry::Backoff)),
+        (400, r#"{"code":11232,"msg":"rate limit"}"#, refused("11232 rate limit", Retry::BotAfter(MINUTE))),
+        (400, r#"{"code":11233,"msg":"chat rate limit"}"#, refused("11233 chat rate limit", Retry::After(SECOND))),
+        (429, r#"{"code":1,"msg":"slow"}"#, refused("1 slow", Retry::BotAfter(MINUTE))),
         (
             400,
             r#"{"code":230049,"msg":"The message is being sent."}"#,
@@ -237,7 +241,7 @@ fn each_answer_to_a_send_has_its_outcome() {
         (400, r#"{"code":230999,"msg":"new"}"#, refused("230999 new", Retry::Never)),
         (404, r#"{"code":0}"#, refused("HTTP 404, and no answer of Feishu", Retry::Never)),
         (404, "404 page not found", refused("HTTP 404, and no answer of Feishu", Retry::Never)),
-        (502, "<html>", refused("HTTP 502, and no answer of Feishu", Retry::Backoff)),
+        (502, "<html>", unknown("HTTP 502, and no answer of Feishu")),
         (200, "<html>", refused("HTTP 200, and no answer of Feishu", Retry::Never)),
     ] {
         assert_eq!(sent::outcome::<Feishu>(status, &HeaderMap::new(), body), outcome, "{body}");
@@ -256,8 +260,8 @@ fn the_pause_is_the_one_feishu_asks_for() {
             Outcome::Sent => unreachable!("refused"),
         }
     };
-    assert_eq!(limited("52"), Retry::After(Duration::from_secs(52)));
-    assert_eq!(limited("soon"), Retry::Backoff);
+    assert_eq!(limited("52"), Retry::BotAfter(Duration::from_secs(52)));
+    assert_eq!(limited("soon"), Retry::BotAfter(MINUTE));
 }
 
 #[test]
@@ -273,7 +277,7 @@ fn a_token_is_read_or_the_reason_is_told() {
         (r#"{"code":10015,"msg":"x"}"#, Retry::BadCredential, "app_id and app_secret"),
         (r#"{"code":10003,"msg":"invalid param"}"#, Retry::BadCredential, "app_id and app_secret"),
         (r#"{"code":99991401,"msg":"ip denied"}"#, Retry::Never, "IP 白名单"),
-        (r#"{"code":99991400,"msg":"frequency limit"}"#, Retry::Backoff, "frequency limit"),
+        (r#"{"code":99991400,"msg":"frequency limit"}"#, Retry::BotAfter(MINUTE), "frequency limit"),
         (r#"{"code":0,"msg":"ok","tenant_access_token":"","expire":7200}"#, Retry::Never, "without"),
         (r#"{"code":0,"msg":"ok"}"#, Retry::Never, "without"),
         ("", Retry::Never, "no answer of Feishu"),

@@ -15,7 +15,7 @@ use hoopoe_channels::{Outcome, Received, Refusal, Request, Retry, Sender, Settin
 use hoopoe_message::{Content, Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
-use sent::{NOW, refused};
+use sent::{NOW, refused, unknown};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -393,15 +393,18 @@ fn each_answer_of_line_has_its_outcome() {
             429,
             None,
             r#"{"message":"The API rate limit has been exceeded. Try again later."}"#,
-            refused("429 The API rate limit has been exceeded. Try again later.", Retry::Backoff),
+            refused(
+                "429 The API rate limit has been exceeded. Try again later.",
+                Retry::BotAfter(Duration::from_secs(1)),
+            ),
         ),
         (
             429,
             Some(("retry-after", "7")),
             r#"{"message":"Too many requests"}"#,
-            refused("429 Too many requests", Retry::After(Duration::from_secs(7))),
+            refused("429 Too many requests", Retry::BotAfter(Duration::from_secs(7))),
         ),
-        (500, None, r#"{"message":"Internal server error"}"#, refused("500 Internal server error", Retry::Backoff)),
+        (500, None, r#"{"message":"Internal server error"}"#, unknown("HTTP 500 of the Messaging API")),
         (503, None, "<html>busy</html>", refused("HTTP 503, and no answer of the Messaging API", Retry::Backoff)),
         (429, None, "", refused("HTTP 429, and no answer of the Messaging API", Retry::Backoff)),
         (200, None, "<html>Sign in</html>", refused("HTTP 200, and no answer of the Messaging API", Retry::Never)),
@@ -422,7 +425,7 @@ fn what_line_says_to_the_webhook_url_is_read() {
         (403, r#"{"message":"Not for you"}"#, "403 Not for you", Retry::Never),
         (429, r#"{"message":"Too many requests"}"#, "429", Retry::Backoff),
         (500, r#"{"message":"Internal server error"}"#, "500", Retry::Backoff),
-        (502, "<html>", "HTTP 502", Retry::Backoff),
+        (503, "<html>", "HTTP 503", Retry::Backoff),
         (200, "<html>", "HTTP 200", Retry::Never),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
@@ -446,8 +449,8 @@ fn the_check_of_the_token_is_read() {
         ),
         (400, r#"{"message":"Invalid reply token"}"#, Some(Retry::Never)),
         (409, r#"{"message":"The retry key is already accepted"}"#, Some(Retry::Never)),
-        (429, r#"{"message":"Too many requests"}"#, Some(Retry::Backoff)),
-        (500, r#"{"message":"Internal error"}"#, Some(Retry::Backoff)),
+        (429, r#"{"message":"Too many requests"}"#, Some(Retry::BotAfter(Duration::from_secs(1)))),
+        (503, "<html>", Some(Retry::Backoff)),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
         let retry = match Line::read_check(status, &HeaderMap::new(), body.as_bytes()) {

@@ -190,8 +190,12 @@ fn each_answer_has_its_outcome() {
         ),
         (400, error(100, 0, "Invalid parameter"), refused("100 Invalid parameter", Retry::Fallback)),
         (400, old.into(), refused("100 (#100) No matching user found", Retry::Fallback)),
-        (400, error(613, 0, "Rate limit"), refused("613 Rate limit", Retry::Backoff)),
-        (400, error(4, 2_018_022, "Too many"), refused("4/2018022 Too many", Retry::Backoff)),
+        (400, error(613, 0, "Rate limit"), refused("613 Rate limit", Retry::After(Duration::from_secs(1)))),
+        (
+            400,
+            error(4, 2_018_022, "Too many"),
+            refused("4/2018022 Too many", Retry::BotAfter(Duration::from_secs(3600))),
+        ),
         (400, error(1200, 0, "Temporary failure"), refused("1200 Temporary failure", Retry::Backoff)),
         (500, error(2, 0, "Try later"), refused("2 Try later", Retry::Backoff)),
         (400, error(368, 0, "Abusive"), refused("368: Meta blocked the account for a while; Abusive", Retry::Never)),
@@ -206,6 +210,34 @@ fn each_answer_has_its_outcome() {
         Messenger::outcome(StatusCode::BAD_REQUEST, &pause, error(613, 0, "Rate limit").as_bytes()),
         refused("613 Rate limit", Retry::After(Duration::from_secs(30)))
     );
+}
+
+#[test]
+fn what_the_headers_say_of_a_limit_is_believed() {
+    for (usage, seconds) in [
+        (r#"{"1":[{"type":"messenger","call_count":100,"estimated_time_to_regain_access":19}]}"#, 19 * 60),
+        (
+            r#"{"1":[{"type":"pages","estimated_time_to_regain_access":0}],"2":[{"type":"messenger","estimated_time_to_regain_access":5}]}"#,
+            5 * 60,
+        ),
+        (r#"{"1":[{"type":"messenger","estimated_time_to_regain_access":0}]}"#, 3600),
+        (r#"{"1":[]}"#, 3600),
+        ("odd", 3600),
+    ] {
+        let headers = HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-business-use-case-usage"),
+            HeaderValue::from_static(usage),
+        )]);
+        assert_eq!(
+            Messenger::outcome(
+                StatusCode::BAD_REQUEST,
+                &headers,
+                br#"{"error":{"message":"Rate limit","code":80006}}"#
+            ),
+            refused("80006 Rate limit", Retry::BotAfter(Duration::from_secs(seconds))),
+            "{usage}"
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
-use sent::refused;
+use sent::{refused, unknown};
 use serde_json::{Value, json};
 
 const SECRET: &str = "fixtureSecret012";
@@ -151,12 +151,13 @@ fn each_answer_to_a_send_has_its_outcome() {
         ),
         (401, r#"{"message":"no token","code":11241}"#, refused("11241 no token", Retry::NewToken)),
         (401, r#"{"message":"unauthorized"}"#, refused("0 unauthorized", Retry::NewToken)),
+        (400, r#"{"message":"hit","code":20028}"#, refused("20028 hit", Retry::After(Duration::from_secs(1)))),
         (400, r#"{"message":"msg limit exceed","code":22009}"#, refused("22009 msg limit exceed", Retry::Backoff)),
         (429, r#"{"message":"slow down"}"#, refused("0 slow down", Retry::Backoff)),
         (500, r#"{"message":"消息发送异常","code":50055001}"#, refused("50055001 消息发送异常", Retry::Backoff)),
         (504, r#"{"message":"later","code":50001}"#, refused("50001 later", Retry::Backoff)),
         (404, r#"{"message":"no such API","code":12002}"#, refused("12002 no such API", Retry::Never)),
-        (502, "<html>", refused("HTTP 502, and no answer of QQ", Retry::Backoff)),
+        (502, "<html>", unknown("HTTP 502, and no answer of QQ")),
         (200, "<html>", refused("HTTP 200, and no answer of QQ", Retry::Never)),
     ] {
         assert_eq!(sent::outcome::<Qq>(status, &HeaderMap::new(), body), outcome, "{body}");

@@ -11,7 +11,7 @@ use hoopoe_channels::{Outcome, Part, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
-use sent::{NOW, refused};
+use sent::{NOW, refused, unknown};
 use serde_json::{Value, json};
 
 const SETTINGS: &str = r#"{
@@ -243,14 +243,14 @@ fn each_answer_of_slack_has_its_outcome() {
         (200, "<html>", refused("HTTP 200, and no answer of Slack", Retry::Never)),
         (500, "", refused("HTTP 500, and no answer of Slack", Retry::Backoff)),
         (503, "server_error", refused("server_error", Retry::Backoff)),
-        (502, r#"{"ok":true}"#, refused("HTTP 502, and no answer of Slack", Retry::Backoff)),
+        (502, r#"{"ok":true}"#, unknown("HTTP 502, and no answer of Slack")),
     ] {
         let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("30"))]);
         assert_eq!(sent::outcome::<Slack>(status, &headers, body), outcome, "{body}");
     }
     let limited =
         Slack::outcome(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), br#"{"ok":false,"error":"ratelimited"}"#);
-    assert_eq!(limited, refused("ratelimited", Retry::Backoff));
+    assert_eq!(limited, refused("ratelimited", Retry::After(Duration::from_secs(1))));
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn the_check_of_the_token_is_read() {
         (200, r#"{"ok":true,"url":"https://example.slack.com/","team_id":"T1","user_id":"W1","bot_id":"B1"}"#, None),
         (200, r#"{"ok":false,"error":"invalid_auth"}"#, Some(Retry::BadCredential)),
         (200, r#"{"ok":false,"error":"token_revoked"}"#, Some(Retry::BadCredential)),
-        (200, r#"{"ok":false,"error":"ratelimited"}"#, Some(Retry::Backoff)),
+        (200, r#"{"ok":false,"error":"ratelimited"}"#, Some(Retry::After(Duration::from_secs(1)))),
         (404, "not_found", Some(Retry::Never)),
         (200, "<html>", Some(Retry::Never)),
         (503, "", Some(Retry::Backoff)),

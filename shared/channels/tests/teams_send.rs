@@ -11,7 +11,7 @@ use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
-use sent::refused;
+use sent::{refused, unknown};
 use serde_json::{Value, json};
 
 const SETTINGS: &str = r#"{
@@ -181,12 +181,7 @@ fn each_answer_of_teams_has_its_outcome() {
         (429, &pause, "busy".into(), refused("HTTP 429", Retry::After(Duration::from_secs(7)))),
         (500, &none, error("ServiceError", "x"), refused("500 ServiceError x", Retry::Never)),
         (502, &none, error("ServiceError", "x"), refused("502 ServiceError x", Retry::Backoff)),
-        (
-            504,
-            &none,
-            "<html>Gateway Timeout</html>".into(),
-            refused("HTTP 504, and no answer of Teams", Retry::Backoff),
-        ),
+        (504, &none, "<html>Gateway Timeout</html>".into(), unknown("HTTP 504, and no answer of Teams")),
         (403, &none, "<html>Forbidden</html>".into(), refused("HTTP 403, and no answer of Teams", Retry::Never)),
     ] {
         assert_eq!(sent::outcome::<Teams>(status, headers, &body), outcome, "{status} {body}");
@@ -228,7 +223,7 @@ fn access_tokens_are_read() {
         (400, r#"{"error":"invalid_scope"}"#.into(), "400 invalid_scope ", Retry::Never),
         (200, r#"{"access_token":""}"#.into(), "200  ", Retry::Never),
         (503, r#"{"error":"temporarily_unavailable"}"#.into(), "503 temporarily_unavailable ", Retry::Backoff),
-        (502, "<html>".into(), "HTTP 502, and no answer of Microsoft Entra", Retry::Backoff),
+        (503, "<html>".into(), "HTTP 503, and no answer of Microsoft Entra", Retry::Backoff),
         (200, "<html>".into(), "HTTP 200, and no answer of Microsoft Entra", Retry::Never),
     ] {
         assert_eq!(refused(status, &body), Outcome::Refused { reason: reason.into(), retry }, "{body}");

@@ -15,7 +15,7 @@ use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
-use sent::refused;
+use sent::{refused, unknown};
 use serde_json::{Value, json};
 
 const SETTINGS: &str = r#"{
@@ -209,7 +209,7 @@ fn each_answer_of_telegram_has_its_outcome() {
             r#"{"ok":false,"error_code":500,"description":"Internal Server Error"}"#,
             refused("500 Internal Server Error", Retry::Backoff),
         ),
-        (502, "<html>Bad Gateway</html>", refused("HTTP 502, and no answer of the Bot API", Retry::Backoff)),
+        (502, "<html>Bad Gateway</html>", unknown("HTTP 502, and no answer of the Bot API")),
         (200, "<html>Sign in</html>", refused("HTTP 200, and no answer of the Bot API", Retry::Never)),
     ] {
         assert_eq!(sent::outcome::<Telegram>(status, &HeaderMap::new(), body), outcome, "{body}");
@@ -280,7 +280,7 @@ fn the_webhook_in_force_comes_from_get_webhook_info() {
         (429, r#"{"ok":false,"error_code":429,"parameters":{"retry_after":7}}"#, Retry::After(Duration::from_secs(7))),
         (200, r#"{"ok":true,"result":true}"#, Retry::Never),
         (200, r#"{"ok":true}"#, Retry::Never),
-        (502, "<html>", Retry::Backoff),
+        (503, "<html>", Retry::Backoff),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
         let Err(Outcome::Refused { retry, .. }) = read_webhook_info(status, body.as_bytes()) else { panic!("{body}") };

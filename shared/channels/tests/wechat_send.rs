@@ -14,6 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sent::refused;
 use serde_json::{Value, json};
 
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const TOKEN: &str = "fixtureToken01";
 const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 const APP: &str = "wxexample00000001";
@@ -108,8 +110,8 @@ fn each_answer_to_a_send_has_its_outcome() {
         (41001, "access_token missing", Retry::NewToken, "41001 access_token missing"),
         (42001, "access_token expired", Retry::NewToken, "42001 access_token expired"),
         (-1, "system error", Retry::Backoff, "-1 system error"),
-        (45009, "reach max api daily quota limit", Retry::Backoff, "45009 reach max api daily quota limit"),
-        (45011, "api minute-quota reach limit", Retry::Backoff, "45011 api minute-quota reach limit"),
+        (45009, "reach max api daily quota limit", Retry::BotAfter(DAY), "45009 reach max api daily quota limit"),
+        (45011, "api minute-quota reach limit", Retry::BotAfter(MINUTE), "45011 api minute-quota reach limit"),
         (40200, "invalid account type", Retry::Fallback, "40200 invalid account type"),
         (45098, "msgmenu list size is out of limit", Retry::Fallback, "45098 msgmenu list size is out of limit"),
         (45002, "content size out of limit", Retry::Fallback, "45002 content size out of limit"),
@@ -165,7 +167,7 @@ fn a_token_is_read_or_the_reason_is_told() {
         (r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#, Retry::BadCredential),
         (r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#, Retry::Never),
         (r#"{"errcode":40243,"errmsg":"AppSecret frozen"}"#, Retry::BadCredential),
-        (r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, Retry::Backoff),
+        (r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, Retry::BotAfter(DAY)),
         (r#"{"errcode":-1,"errmsg":"system error"}"#, Retry::Backoff),
         (r#"{"access_token":"","expires_in":7200}"#, Retry::Never),
         (r#"{"access_token":"hush"}"#, Retry::Never),

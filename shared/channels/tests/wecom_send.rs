@@ -113,7 +113,7 @@ fn each_answer_to_a_send_has_its_outcome() {
         (
             200,
             r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#,
-            refused("45009 api freq out of limit", Retry::Backoff),
+            refused("45009 api freq out of limit", Retry::BotAfter(Duration::from_secs(60))),
         ),
         (200, r#"{"errcode":45033,"errmsg":"concurrent limit"}"#, refused("45033 concurrent limit", Retry::Backoff)),
         (200, r#"{"errcode":-1,"errmsg":"system busy"}"#, refused("-1 system busy", Retry::Backoff)),
@@ -150,7 +150,7 @@ fn a_token_is_read_or_the_reason_is_told() {
         (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Retry::BadCredential),
         (r#"{"errcode":40013,"errmsg":"invalid corpid"}"#, Retry::Never),
         (r#"{"errcode":60020,"errmsg":"not allow to access from your ip"}"#, Retry::Never),
-        (r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#, Retry::Backoff),
+        (r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#, Retry::BotAfter(Duration::from_secs(60))),
         (r#"{"errcode":0,"errmsg":"ok","access_token":"","expires_in":7200}"#, Retry::Never),
         (r#"{"errcode":0,"errmsg":"ok"}"#, Retry::Never),
         ("", Retry::Never),

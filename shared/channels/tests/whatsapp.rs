@@ -14,9 +14,10 @@ use hoopoe_message::{Content, Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use meta::{APP_SECRET, VERIFY_TOKEN, get, post, signature, signed, vectors};
 use proptest::prelude::*;
-use sent::refused;
+use sent::{refused, unknown};
 use serde_json::{Value, json};
 
+const SECOND: Duration = Duration::from_secs(1);
 const PERSON: &str = r#"{"phone":"15551230001"}"#;
 
 fn entered() -> Value {
@@ -175,10 +176,10 @@ fn each_answer_has_its_outcome() {
         ),
         (403, error(10, "Denied"), refused("10: the access token lacks a permission; Denied", Retry::Never)),
         (403, error(131_005, "Denied"), refused("131005: the access token lacks a permission; Denied", Retry::Never)),
-        (429, error(130_429, "Rate limit hit"), refused("130429 Rate limit hit", Retry::Backoff)),
-        (400, error(131_056, "Pair rate limit hit"), refused("131056 Pair rate limit hit", Retry::Backoff)),
-        (400, error(80_007, "Rate limit issues"), refused("80007 Rate limit issues", Retry::Backoff)),
-        (400, error(4, "Too many calls"), refused("4 Too many calls", Retry::Backoff)),
+        (429, error(130_429, "Rate limit hit"), refused("130429 Rate limit hit", Retry::BotAfter(SECOND))),
+        (400, error(131_056, "Pair rate limit hit"), refused("131056 Pair rate limit hit", Retry::After(6 * SECOND))),
+        (400, error(80_007, "Rate limit issues"), refused("80007 Rate limit issues", Retry::BotAfter(3600 * SECOND))),
+        (400, error(4, "Too many calls"), refused("4 Too many calls", Retry::BotAfter(3600 * SECOND))),
         (500, error(131_000, "Something went wrong"), refused("131000 Something went wrong", Retry::Backoff)),
         (500, error(131_016, "Service unavailable"), refused("131016 Service unavailable", Retry::Backoff)),
         (503, error(2, "Service"), refused("2 Service", Retry::Backoff)),
@@ -220,14 +221,14 @@ fn each_answer_has_its_outcome() {
         (400, transient.to_owned(), refused("7777 Try again", Retry::Backoff)),
         (200, "{}".into(), refused("HTTP 200, and no answer of the Graph API", Retry::Never)),
         (200, "<html>Sign in</html>".into(), refused("HTTP 200, and no answer of the Graph API", Retry::Never)),
-        (502, "Bad Gateway".into(), refused("HTTP 502, and no answer of the Graph API", Retry::Backoff)),
+        (502, "Bad Gateway".into(), unknown("HTTP 502, and no answer of the Graph API")),
     ] {
         assert_eq!(sent::outcome::<Whatsapp>(status, &HeaderMap::new(), &body), outcome, "{body}");
     }
     let pause = HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("7"))]);
     assert_eq!(
         Whatsapp::outcome(StatusCode::TOO_MANY_REQUESTS, &pause, error(130_429, "Rate limit hit").as_bytes()),
-        refused("130429 Rate limit hit", Retry::After(Duration::from_secs(7)))
+        refused("130429 Rate limit hit", Retry::BotAfter(7 * SECOND))
     );
 }
 

@@ -21,6 +21,9 @@ use crate::retry::Kind;
 /// How long a request waits for its turn; where that comes later, the reply goes back to the queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A shorter pause of the bot is not worth telling the other functions.
+const PAUSE_TOLD: Duration = Duration::from_secs(1);
+
 /// A reply that is left for a webhook function has its place there: written twice, it is there once.
 const LEFT_FOR: Duration = hoopoe_store::transcripts::LIFETIME;
 
@@ -169,7 +172,7 @@ impl<S: Sender, H: Http> Api<S, H> {
         })?;
         match echo.cut(S::outcome(answer.status, &answer.headers, &answer.body)) {
             Outcome::Sent => Ok(()),
-            Outcome::Refused { reason, retry } => Err(End::failed(Kind::Refused(retry), reason)),
+            Outcome::Refused { reason, retry } => Err(self.refused(sending.bot, reason, retry).await),
             Outcome::Unknown { reason } => Err(unknown(repeatable_for, reason)),
         }
     }
@@ -178,16 +181,31 @@ impl<S: Sender, H: Http> Api<S, H> {
     async fn turn(&self, bot: &BotId, quota: Quota, passage: &Passage<'_>) -> Result<(), End> {
         let over = || End::failed(Kind::OutOfTime, "the function's time is over");
         let patience = passage.time_left().ok_or_else(over)?;
-        let key = KeyName { channel: S::CHANNEL, bot: bot.clone(), purpose: Purpose::Send };
-        match self.means.quotas.take(&key, quota, 1, patience.min(PATIENCE)).await {
+        match self.means.quotas.take(&key::<S>(bot), quota, 1, patience.min(PATIENCE)).await {
             // The table may have taken its time.
             Ok(Turn::Now) => passage.time_left().map(drop).ok_or_else(over),
-            Ok(Turn::After(pause)) => Err(End::failed(Kind::Throttled(pause), "the bot's quota is used up")),
+            Ok(Turn::After(pause)) => {
+                let reason = "the bot's quota is used up, or the platform asked for a pause";
+                Err(End::failed(Kind::Throttled(pause), reason))
+            }
             Err(error) => {
                 tracing::error!(%error, channel = %S::CHANNEL, "whether a send is within its quota is unknown");
                 Err(End::failed(Kind::Unready, error))
             }
         }
+    }
+
+    /// A request was refused. If the platform takes nothing of the bot for a while, no function asks it before.
+    async fn refused(&self, bot: &BotId, reason: String, retry: Retry) -> End {
+        if let Retry::BotAfter(pause) = retry
+            && pause >= PAUSE_TOLD
+        {
+            tracing::warn!(channel = %S::CHANNEL, %bot, ?pause, "the platform takes nothing of the bot for a while");
+            if let Err(error) = self.means.quotas.pause(&key::<S>(bot), pause).await {
+                tracing::error!(%error, channel = %S::CHANNEL, %bot, "the other functions do not know of the pause");
+            }
+        }
+        End::failed(Kind::Refused(retry), reason)
     }
 
     async fn token(&self, sending: Sending<'_, S>, passage: &Passage<'_>) -> Result<AccessToken, End> {
@@ -285,6 +303,11 @@ impl<S: Sender> Clone for Sending<'_, S> {
 
 impl<S: Sender> Copy for Sending<'_, S> {}
 
+/// The key that a bot of this platform sends with.
+fn key<S: Sender>(bot: &BotId) -> KeyName {
+    KeyName { channel: S::CHANNEL, bot: bot.clone(), purpose: Purpose::Send }
+}
+
 fn never(error: impl ToString) -> End {
     End::failed(Kind::Refused(Retry::Never), error)
 }
@@ -299,3 +322,6 @@ fn unreadable(error: KeyringError) -> End {
         other => never(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! A batch of replies.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl<H: Http> Delivery<H> {
             http,
             clock: Clock::new(config),
             tokens: Tokens::new(config, environment.required("TOKENS_TABLE")?, environment.required("KMS_KEY")?),
-            quotas: Quotas::new(config, environment.required("USAGE_TABLE")?),
+            quotas: Quotas::new(config, environment.required("USAGE_TABLE")?).among(concurrency(environment)?),
             transcripts: Transcripts::new(config, environment.required("TRANSCRIPTS_TABLE")?),
         };
         Ok(Self {
@@ -255,5 +256,14 @@ impl<H: Http> Delivery<H> {
         }
         count("DeadReplies", 1, ("Channel", reply.conversation.channel.as_str()));
         Verdict::Done
+    }
+}
+
+/// How many of these functions Lambda runs at the same time; `None` if that is not limited.
+fn concurrency(environment: Environment) -> Result<Option<NonZeroU32>, EnvironmentError> {
+    const NAME: &str = "DELIVER_CONCURRENCY";
+    match environment.optional(NAME).as_deref() {
+        None | Some("none") => Ok(None),
+        Some(_) => environment.parsed(NAME).map(Some),
     }
 }

@@ -23,6 +23,11 @@ const BAD_CREDENTIAL_PAUSE: Duration = Duration::from_secs(8);
 /// gone. It is less than the queue's retention of four days, so that none is dropped without a word.
 const WAITS_FOR: Duration = Duration::from_secs(3 * 24 * 3600);
 
+/// A platform that asks for the same short pause again and again is asked less often with time: after this part of the
+/// reply's age at the earliest. So a pause of a second costs a reply a thousand requests in three days, and not a quarter
+/// of a million.
+const PART_OF_AGE: u32 = 120;
+
 /// A reply that waits looks again after this at the latest: its quota may be a larger one by then.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -84,8 +89,8 @@ pub fn next(kind: Kind, history: History, chance: f64) -> Next {
     let by_age = spread((age / 2).clamp(SECOND * 2, MAX_WAIT_PAUSE));
     match kind {
         Kind::Refused(Retry::Never | Retry::Fallback) | Kind::Unknown { repeatable: false } => Next::GiveUp,
-        Kind::Refused(Retry::After(pause)) => {
-            let pause = pause.min(LOOK_AGAIN);
+        Kind::Refused(Retry::After(pause) | Retry::BotAfter(pause)) => {
+            let pause = pause.max(age / PART_OF_AGE).min(LOOK_AGAIN);
             again(pause + spread(pause.div_f64(10.0)), age >= WAITS_FOR)
         }
         Kind::Refused(Retry::BadCredential) => {
@@ -123,6 +128,7 @@ mod tests {
     fn what_happens_next_is_in_this_table() {
         let (refused, unknown) = (Kind::Refused, |repeatable| Kind::Unknown { repeatable });
         let after = |seconds| refused(Retry::After(Duration::from_secs(seconds)));
+        let bot_after = |seconds| refused(Retry::BotAfter(Duration::from_secs(seconds)));
         let throttled = |seconds| Kind::Throttled(Duration::from_secs(seconds));
         for (kind, refusals, age, expected) in [
             (refused(Retry::Never), 1, Duration::ZERO, Next::GiveUp),
@@ -143,7 +149,11 @@ mod tests {
             (after(0), 1, Duration::ZERO, seconds(1)),
             (after(60), 30, HOUR * 2, seconds(66)),
             (after(86_400), 2, HOUR * 2, seconds(3960)),
+            (after(60), 30, DAY, seconds(792)),
+            (after(2), 30, MINUTE, Next::Again(Duration::from_millis(2200))),
             (after(60), 30, DAY * 3, Next::GiveUp),
+            (bot_after(60), 1, Duration::ZERO, seconds(66)),
+            (bot_after(60), 30, DAY * 3, Next::GiveUp),
             (throttled(1), 0, Duration::ZERO, seconds(3)),
             (throttled(60), 0, MINUTE, seconds(90)),
             (throttled(86_400), 0, HOUR, seconds(3600)),
@@ -176,6 +186,24 @@ mod tests {
         }
     }
 
+    /// A limit of a minute, an hour or a day loses no reply, and costs few requests.
+    #[test]
+    fn the_window_of_a_limit_is_waited_for() {
+        for (pause, window, most) in
+            [(MINUTE, MINUTE, 2), (MINUTE, HOUR, 61), (MINUTE, DAY, 600), (HOUR, DAY, 25), (SECOND, DAY * 2, 1200)]
+        {
+            let (mut age, mut refusals) = (Duration::ZERO, 0);
+            while age < window {
+                refusals += 1;
+                match next(Kind::Refused(Retry::BotAfter(pause)), History { refusals, age }, 0.0) {
+                    Next::Again(pause) => age += pause,
+                    Next::GiveUp => panic!("given up after {age:?}"),
+                }
+            }
+            assert!(refusals <= most, "{refusals} requests in {window:?} by pauses of {pause:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_wait_has_an_end_and_a_pause_of_at_least_a_second(
@@ -183,6 +211,7 @@ mod tests {
                 Just(Kind::Unready), Just(Kind::Misconfigured), Just(Kind::OutOfTime),
                 (0..100_000_u64).prop_map(|seconds| Kind::Throttled(Duration::from_secs(seconds))),
                 (0..100_000_u64).prop_map(|seconds| Kind::Refused(Retry::After(Duration::from_secs(seconds)))),
+                (0..100_000_u64).prop_map(|seconds| Kind::Refused(Retry::BotAfter(Duration::from_secs(seconds)))),
                 Just(Kind::Refused(Retry::Backoff)), Just(Kind::Refused(Retry::BadCredential)),
             ],
             refusals in 0..1000_u32, age in 0..400_000_u64, chance in 0.0..=1.0_f64,

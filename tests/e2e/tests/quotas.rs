@@ -256,8 +256,8 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     let stack = Stack::open().await;
     let bot = TelegramBot::connect_refusing(&stack).await;
     let sent = recorded_sends(&bot).await;
-    // Other functions have used up the next seconds: every reply has to wait first.
-    let (began, used_up) = (Instant::now(), Duration::from_secs(6));
+    // The platform takes nothing for the next seconds: every reply has to wait first.
+    let (began, paused) = (Instant::now(), Duration::from_secs(6));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     let id: BotId = bot.name.parse().expect("a name");
     stack
@@ -266,7 +266,8 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
         .table_name(stack.output("UsageTableName"))
         .item("key", AttributeValue::S(format!("telegram/{id}/send")))
         .item("name", AttributeValue::S("rate".into()))
-        .item("next_at", AttributeValue::N((since + used_up).as_micros().to_string()))
+        .item("next_at", AttributeValue::N((since + paused).as_micros().to_string()))
+        .item("paused_until", AttributeValue::N((since + paused).as_micros().to_string()))
         .send()
         .await
         .expect("the table takes it");
@@ -283,8 +284,8 @@ async fn replies_beyond_the_quota_wait_and_all_go_out_once() {
     let mut chats: Vec<u64> = sent.iter().map(|(_, chat)| *chat).collect();
     chats.sort_unstable();
     assert_eq!(chats, (1..=REPLIES).collect::<Vec<_>>(), "each once");
-    eprintln!("{REPLIES} replies in {:?} after {used_up:?} of waiting", began.elapsed());
-    nothing_goes_before_its_slot(&sent, began + used_up, Quota::default());
+    eprintln!("{REPLIES} replies in {:?} after {paused:?} of waiting", began.elapsed());
+    nothing_goes_before_its_slot(&sent, began + paused, Quota::default());
 
     for reply in &replies {
         eventually("the record of a send", async || {

@@ -10,6 +10,9 @@
 //!   second a wait ends after `(1 − e^(−20b/p))·p/b` seconds on average. With `b` → 0 that is 20 s: what is polled while
 //!   nobody talks; with many batches each wait brings one, and idle polls are gone.
 //! - **New environments.** A run that comes more than ten minutes after the one before it starts a new one.
+//! - **Quota.** A function whose share is `s` sends a second asks the table for a send that comes less than `1/s` seconds
+//!   after one by its share: of `r` a second, all by one function, for `r/(s + r)` of them, but not more than once a second;
+//!   and for its first one.
 //! - **Secrets.** Read again by the first run after the five minutes of the cache.
 //! - **Metrics.** Billed for each hour in which a value came.
 
@@ -134,7 +137,7 @@ fn usage(counts: &Counts, load: Load) -> BTreeMap<Key, f64> {
     let compute = if load.arm { Meter::LambdaGbSecondArm } else { Meter::LambdaGbSecondX86 };
     for (&function, figures) in functions(counts, load) {
         let runs = runs(counts, function, load);
-        let new = runs * (-runs / SECONDS * counts.traffic.environment_seconds).exp();
+        let new = new_environments(counts, runs);
         let seconds = (runs * duration(figures, batch(counts, function, load)) + new * figures.cold_ms) / 1e3;
         add(Meter::LambdaRequest, function.as_str(), runs);
         add(compute, function.as_str(), seconds * figures.memory_mb / 1024.0);
@@ -145,7 +148,7 @@ fn usage(counts: &Counts, load: Load) -> BTreeMap<Key, f64> {
             Per::Batch | Per::Hour => runs(counts, call.function, load),
             Per::Poll => receives(counts, runs(counts, call.function, load)),
             Per::Key => keys(counts, call.function, load),
-            Per::Second => SECONDS * some(n / SECONDS),
+            Per::Surplus => surplus(counts, call.function, load),
         };
         add(call.price, call.function.as_str(), times * call.units.most());
     }
@@ -215,6 +218,21 @@ fn receives(counts: &Counts, batches: f64) -> f64 {
     let idle = SECONDS / counts.mapping.poll_seconds * counts.mapping.pollers;
     // The limit of x / (1 − e^−x) at 0 is 1.
     if expected < 1e-9 { idle } else { idle * expected / some(expected) }
+}
+
+/// Messages for which a function asks the quota's table.
+fn surplus(counts: &Counts, function: Function, load: Load) -> f64 {
+    let a_second = load.messages / SECONDS;
+    if a_second <= 0.0 {
+        return 0.0;
+    }
+    let beyond = load.messages * a_second / (counts.traffic.deliver_share + a_second);
+    (beyond + new_environments(counts, runs(counts, function, load))).min(SECONDS * some(a_second))
+}
+
+/// Runs that start a new environment.
+fn new_environments(counts: &Counts, runs: f64) -> f64 {
+    runs * (-runs / SECONDS * counts.traffic.environment_seconds).exp()
 }
 
 /// How often the environments of a function read their secret.
@@ -307,6 +325,22 @@ mod tests {
         let figures = &counts.functions[&Function::Inference];
         assert!(near(busy, 0.25 * duration(figures, busy) / 3.0));
         assert!(near(of(1e5), 10.0));
+    }
+
+    #[test]
+    fn a_send_within_the_functions_share_asks_nobody() {
+        let (mut counts, _) = tables();
+        let asked = |counts: &Counts, a_second: f64| surplus(counts, Function::Deliver, load(a_second * SECONDS));
+        assert!(near(asked(&counts, 0.0), 0.0));
+        // One in ten hours: nearly each starts an environment.
+        let rare = asked(&counts, 1.0 / 36_000.0) / (SECONDS / 36_000.0);
+        assert!((0.98..1.0).contains(&rare), "{rare}");
+        // A million a month.
+        let (rate, million) = (1e6 / SECONDS, asked(&counts, 1e6 / SECONDS));
+        assert!(near(million, 1e6 * rate / (1.0 + rate)) && million < 0.3e6, "{million}");
+        assert!(asked(&counts, 500.0) <= SECONDS, "a write a second at most");
+        counts.traffic.deliver_share = 0.0;
+        assert!(near(asked(&counts, 0.1), SECONDS * some(0.1)), "without a share it is one in each second with a send");
     }
 
     #[test]

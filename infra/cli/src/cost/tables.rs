@@ -114,6 +114,7 @@ impl Function {
 pub(super) struct Traffic {
     pub(super) environment_seconds: f64,
     pub(super) key_cache_seconds: f64,
+    pub(super) deliver_share: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -187,7 +188,7 @@ pub(super) enum Per {
     Batch,
     Poll,
     Key,
-    Second,
+    Surplus,
     Hour,
 }
 
@@ -396,6 +397,9 @@ mod tests {
                 format!("  {parameter}:\n    Type: String\n    Default: \"{}\"\n", counts.mapping.concurrency);
             assert!(template.contains(&expected), "{parameter}");
         }
+        let share =
+            (f64::from(hoopoe_keyring::Quota::default().per_second.get()) / 2.0 / counts.mapping.concurrency).floor();
+        assert!((share - counts.traffic.deliver_share).abs() < 0.5, "a function has {share} sends a second");
         assert_eq!(template.matches(&format!("BatchSize: {}\n", counts.mapping.batch_size)).count(), 2);
         assert_eq!(template.matches("Schedule: rate(1 hour)\n").count(), 1);
     }

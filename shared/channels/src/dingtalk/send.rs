@@ -22,7 +22,8 @@ use serde_json::json;
 
 use super::{Address, Dingtalk, Session, is_dingtalks, is_id, scalar};
 use crate::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after, with_numbered_suggestions,
+    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, SECOND, Sender, Unrenderable, retry_after,
+    with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -132,7 +133,9 @@ impl Sender for Dingtalk {
     fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
         let Ok(answer) = serde_json::from_slice::<Answer>(body) else { return unread(status, headers) };
         if answer.punish.is_some() {
-            return Outcome::refused("too many calls from this network address", Retry::After(PUNISHMENT));
+            // One that comes with the webhook's own code is for too many messages in its chat.
+            let retry = if answer.errcode.is_some() { Retry::After(PUNISHMENT) } else { Retry::BotAfter(PUNISHMENT) };
+            return Outcome::refused("too many calls from this network address", retry);
         }
         if let Some(code) = answer.errcode {
             let (retry, hint) = match code.parse() {
@@ -177,7 +180,7 @@ impl Sender for Dingtalk {
                 _ if code == "invalidClientIdOrSecret" => {
                     (Retry::BadCredential, " (app_key and app_secret do not belong together)")
                 }
-                (later @ (Retry::Backoff | Retry::After(_)), hint) => (later, hint),
+                (later @ (Retry::Backoff | Retry::After(_) | Retry::BotAfter(_)), hint) => (later, hint),
                 (_, hint) => (Retry::Never, hint),
             };
             Outcome::refused(format!("{code} {}{hint}", answer.message.unwrap_or_default()), retry)
@@ -193,8 +196,14 @@ fn unread(status: StatusCode, headers: &HeaderMap) -> Outcome {
 /// What helps after a code of the webhook. That of an expired session is 300001.
 fn of_session(code: i64) -> (Retry, &'static str) {
     match code {
-        // Busy; more than 20 messages in a minute, by three names; called too often.
-        -1 | 130_101 | 410_100 | 660_026 | 90_002 | 90_018 => (Retry::Backoff, ""),
+        // "每个机器人每分钟最多发送20条" ("自定义机器人接入", group/custom-robot-access), by three names. It is a limit of one group:
+        // the robot has another in each.
+        130_101 | 410_100 | 660_026 => (Retry::After(MINUTE), ""),
+        // "每个企业的每个appkey调用单个接口的频率不可超过40次/秒，否则返回错误码90018" (an older document, as quoted in passwa11/ekp,
+        // DingErrorCodeConstant.java).
+        90_018 => (Retry::BotAfter(SECOND), ""),
+        // Busy; called too often, and the document names no window.
+        -1 | 90_002 => (Retry::Backoff, ""),
         // "内容不合规"
         430_101..=430_104 => (Retry::Never, " (DingTalk does not allow these words)"),
         460_101 => (Retry::Never, ""),
@@ -207,6 +216,8 @@ fn of_api(code: &str, status: StatusCode, headers: &HeaderMap) -> (Retry, &'stat
     match code {
         "InvalidAuthentication" | "invalidParameter.token.invalid" | "token.notExisted" => (Retry::NewToken, ""),
         "send.too.fast" | "send.byToken.tooFast" | "too.many.group" | "too.many.people" => (retry_after(headers), ""),
+        // It ends with the month, but a reply that waited for that would hold back those after it, which the webhooks of
+        // their questions take.
         "Forbidden.AccessDenied.ApiCountLimitForOrg" => {
             (Retry::Never, " (the organisation has used up its calls of this month)")
         }
@@ -221,9 +232,10 @@ fn of_api(code: &str, status: StatusCode, headers: &HeaderMap) -> (Retry, &'stat
             (Retry::Never, " (the robot came into the group with a 酷应用; only a fresh message can be answered there)")
         }
         "session.notExisted" | "session.expired" => (Retry::Fallback, ""),
-        _ if code.starts_with("Throttling") || code.contains(".QpsLimit") || code.contains(".QpmLimit") => {
-            (retry_after(headers), "")
-        }
+        // Calls of the application, the organisation or all of them, in a second (QPS) or a minute (QPM).
+        _ if code.contains(".QpsLimit") => (Retry::BotAfter(SECOND), ""),
+        _ if code.contains(".QpmLimit") => (Retry::BotAfter(MINUTE), ""),
+        _ if code.starts_with("Throttling") => (retry_after(headers), ""),
         _ if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => (retry_after(headers), ""),
         _ => (Retry::Never, ""),
     }

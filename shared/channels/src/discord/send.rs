@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use hoopoe_message::{Reply, Timestamp};
-use http::header::USER_AGENT;
+use http::header::{RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Discord, button, is_interaction_token, markdown};
-use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after};
+use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, asked_pause};
 use crate::split::split;
 
 /// How long an interaction's token lives.
@@ -25,6 +25,10 @@ const MAX_CONTENT_UTF16: usize = 2000;
 
 /// The longest pause that is believed.
 const MAX_PAUSE_SECONDS: f64 = 86_400.0;
+
+/// Whose limit it is, where the status is 429: `user`, `global` or `shared` ("Rate Limits",
+/// `topics/rate-limits#header-format`).
+const SCOPE: &str = "x-ratelimit-scope";
 
 /// What names the application in a call.
 #[derive(Debug, Deserialize)]
@@ -86,7 +90,7 @@ impl Sender for Discord {
         let answer = serde_json::from_slice::<Answer>(body);
         if status == StatusCode::TOO_MANY_REQUESTS {
             let answer = answer.unwrap_or_default();
-            return answer.refused(status, answer.pause().unwrap_or_else(|| retry_after(headers)), "");
+            return answer.refused(status, answer.later(headers), "");
         }
         let Ok(answer) = answer else { return Outcome::of_status(status, "Discord") };
         if status.is_success() {
@@ -114,13 +118,22 @@ pub(super) struct Answer {
     message: String,
     /// Seconds, with a fraction.
     retry_after: Option<f64>,
+    /// Whether the limit is that of the whole bot, not of one route.
+    global: bool,
 }
 
 impl Answer {
-    /// The pause that the body asks for.
-    fn pause(&self) -> Option<Retry> {
-        let seconds = self.retry_after.filter(|seconds| *seconds >= 0.0)?.min(MAX_PAUSE_SECONDS);
-        Some(Retry::After(Duration::from_secs_f64(seconds)))
+    /// The pause that the body asks for, or else the headers do. Every interaction's webhook is a route of its own; what
+    /// is shared is told as `global`.
+    fn later(&self, headers: &HeaderMap) -> Retry {
+        let global = self.global || headers.get(SCOPE).is_some_and(|scope| scope == "global");
+        let in_body = self.retry_after.filter(|seconds| *seconds >= 0.0);
+        let in_body = in_body.map(|seconds| Duration::from_secs_f64(seconds.min(MAX_PAUSE_SECONDS)));
+        match in_body.or_else(|| asked_pause(headers, RETRY_AFTER.as_str())) {
+            Some(pause) if global => Retry::BotAfter(pause),
+            Some(pause) => Retry::After(pause),
+            None => Retry::Backoff,
+        }
     }
 
     pub(super) fn refused(&self, status: StatusCode, retry: Retry, hint: &str) -> Outcome {

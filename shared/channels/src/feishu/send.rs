@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Feishu, SAY};
 use crate::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, idempotency_key, suggestions,
-    with_numbered_suggestions,
+    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
+    suggestions, with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -217,11 +217,15 @@ impl Answer {
     /// For codes that neither a new token nor a plainer message mends.
     fn refused_for_good_or_later(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
         let hint = match self.code {
-            // Called too often, by 频控策略 or to one chat.
-            99991400 | 230020 | 11232 | 11233 | 11247 => return self.refused("", after_reset(headers)),
+            // Too many calls of the app ("1000次/分&50次/秒", 频控策略), or of all apps.
+            99991400 | 11232 | 11247 => return self.refused("", Retry::BotAfter(reset(headers).unwrap_or(MINUTE))),
+            // Too many messages to one chat: "向同一群组发送消息的限频为群内机器人共享 5 QPS".
+            230020 | 11233 => return self.refused("", Retry::After(reset(headers).unwrap_or(SECOND))),
             // The same request is on its way.
             230049 | 18121 => return self.refused("", Retry::Backoff),
-            _ if status == StatusCode::TOO_MANY_REQUESTS => return self.refused("", after_reset(headers)),
+            _ if status == StatusCode::TOO_MANY_REQUESTS => {
+                return self.refused("", Retry::BotAfter(reset(headers).unwrap_or(MINUTE)));
+            }
             _ if status.is_server_error() => return self.refused("", Retry::Backoff),
             99991401 => "list the egress address under 安全设置 > IP 白名单, or empty that list",
             99991662 | 99991673 => "the app is disabled or not installed",
@@ -245,7 +249,6 @@ impl Answer {
 }
 
 /// The pause that Feishu asks for.
-fn after_reset(headers: &HeaderMap) -> Retry {
-    let seconds = headers.get(RATE_LIMIT_RESET).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    seconds.map_or(Retry::Backoff, |seconds| Retry::After(Duration::from_secs(seconds)))
+fn reset(headers: &HeaderMap) -> Option<Duration> {
+    asked_pause(headers, RATE_LIMIT_RESET)
 }

@@ -20,7 +20,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{API_BASE, Address, Line};
 use crate::sender::{
-    ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, idempotency_key, suggestions, with_numbered_suggestions,
+    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key, suggestions,
+    with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -145,8 +146,15 @@ impl Sender for Line {
             // "Valid channel access token is not specified"
             401 => (Retry::BadCredential, " (the channel access token is not valid)"),
             403 => (Retry::Never, " (the account or its plan may not send this way)"),
+            // It ends with the month, but a reply that waited for that would hold back those after it until their reply
+            // tokens are too old, and those cost nothing.
             429 if says("monthly limit") => {
                 (Retry::Never, " (the plan's messages of this month are used up; replies within a minute are free)")
+            }
+            // "2,000 requests per second" of a channel ("Rate limits").
+            429 => {
+                let asked = asked_pause(headers, http::header::RETRY_AFTER.as_str());
+                (Retry::BotAfter(asked.unwrap_or(SECOND)), "")
             }
             _ => (Retry::of_status(status, headers), ""),
         };

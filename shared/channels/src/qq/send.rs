@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Address, Answers, Qq, Room, is_id};
 use crate::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after, with_numbered_suggestions,
+    AccessToken, ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, retry_after, with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -145,8 +145,10 @@ fn advice(code: i64, status: StatusCode, headers: &HeaderMap) -> (Retry, &'stati
         304_003 | 40_054_010 => (Retry::Never, " (list the address in the text under 开发设置 > 消息URL配置)"),
         40_034_101 | 40_054_003 => (Retry::Never, " (the bot is not in the group)"),
         40_054_004 | 40_054_013 => (Retry::Never, " (the person removed or blocked the bot)"),
-        // Too often.
-        20_028 | 22_009 | 1_100_100 | 1_100_308 => (retry_after(headers), ""),
+        // "子频道消息触发限频": "在一个子频道中，每 1s 只能发送 5 条消息" (发送消息).
+        20_028 => (Retry::After(SECOND), ""),
+        // Too often, and the documents name no window.
+        22_009 | 1_100_100 | 1_100_308 => (retry_after(headers), ""),
         // QQ's own faults, which it says pass.
         11_242 | 11_252 | 11_263 | 11_281 | 304_007..=304_009 | 40_054_006 | 50_055_001 | 50_055_002 => {
             (Retry::Backoff, "")

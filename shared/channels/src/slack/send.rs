@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use super::text::{self, Piece};
 use super::{Address, Only, SUGGESTION, Slack};
 use crate::sender::{
-    ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after, suggestions, with_numbered_suggestions,
+    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after, suggestions,
+    with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -99,7 +100,14 @@ impl Sender for Slack {
             return Outcome::of_status_or_fallback(status, headers, "Slack");
         };
         let (retry, hint) = match error.as_str() {
-            "ratelimited" | "rate_limited" | "message_limit_exceeded" => (retry_after(headers), ""),
+            // "chat.postMessage generally allows posting one message per second per channel, while also maintaining a
+            // workspace-wide limit" (https://docs.slack.dev/apis/web-api/rate-limits): the answer does not tell which of
+            // them it was, and a busy channel must not stop the others.
+            "ratelimited" | "rate_limited" => {
+                let asked = asked_pause(headers, http::header::RETRY_AFTER.as_str());
+                (Retry::After(asked.unwrap_or(SECOND)), "")
+            }
+            "message_limit_exceeded" => (retry_after(headers), ""),
             "fatal_error" | "internal_error" | "request_timeout" | "service_unavailable" | "team_added_to_org" => {
                 (Retry::Backoff, "")
             }

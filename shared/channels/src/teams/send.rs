@@ -118,6 +118,8 @@ impl Sender for Teams {
                 (Retry::Never, " (the app has to be added to this chat or team again)")
             }
             (403, "BotDisabledByAdmin") => (Retry::Never, " (an administrator has to allow the app in Teams)"),
+            // Of the conversation or of the app in the tenant ("Rate limiting", platform/bots/how-to/rate-limit), which the
+            // answer does not tell.
             (429, _) => (retry_after(headers), ""),
             (412 | 502..=504, _) => (Retry::Backoff, ""),
             // 500 among them: "bot must avoid retrying status codes that aren't specified".

@@ -81,6 +81,9 @@ impl Sender for Telegram {
         let code = answer.error_code.unwrap_or(status.as_u16());
         let parameters = answer.parameters.unwrap_or_default();
         let (retry, hint) = match code {
+            // "In a single chat, avoid sending more than one message per second … In a group, bots are not be able to send
+            // more than 20 messages per minute" (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this).
+            // The answer does not tell whether it is this or the limit of the bot, which is far above most bots' quotas.
             429 => {
                 let pause = parameters.retry_after.map(Duration::from_secs);
                 (pause.map_or(Retry::Backoff, Retry::After), "")

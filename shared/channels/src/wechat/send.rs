@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use super::{Address, MAX_TEXT_BYTES, Wechat, as_written};
 use crate::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, suggestions, with_numbered_suggestions,
+    AccessToken, ApiRequest, DAY, MINUTE, Outcome, Part, Retry, Sender, Unrenderable, suggestions,
+    with_numbered_suggestions,
 };
 use crate::split::split;
 
@@ -159,11 +160,16 @@ impl Answer {
     /// For codes that neither a new token nor plain text mends.
     fn refused_for_good_or_later(&self) -> Outcome {
         let hint = match self.errcode {
-            // Busy; called too often today; called too often this minute.
-            -1 | 45009 | 45011 => return self.refused(Retry::Backoff),
+            // "调用超过天级别频率限制": all calls of the account today.
+            45009 => return self.refused(Retry::BotAfter(DAY)),
+            // "API 调用太频繁，请稍候再试", in words "api minute-quota reach limit … retry next minute".
+            45011 => return self.refused(Retry::BotAfter(MINUTE)),
+            // Busy.
+            -1 => return self.refused(Retry::Backoff),
             40164 => "list the egress address under the account's API IP白名单",
             43004 => "the person does not follow the account",
             45015 => "the person wrote nothing for 48 hours, or does not follow the account any more",
+            // No window ends this limit, but the person's next message.
             45047 => "more messages than one message of the person allows: 5, or 3 after a press or a new follower",
             48001 => "the account may not use the API (接口权限); verify it, or set \"passive\": true",
             48002 => "the person does not take messages of the account",

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Wecom, is_user_id};
-use crate::sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions};
+use crate::sender::{
+    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions,
+};
 use crate::split::split;
 
 /// WeCom's own server; private deployments have another.
@@ -136,8 +138,12 @@ impl Answer {
     /// For codes that no new token mends.
     fn refused_for_good_or_later(&self) -> Outcome {
         match self.errcode {
-            // Busy; called too often; called too often at once.
-            -1 | 45009 | 45033 => self.refused(Retry::Backoff),
+            // Called too often in a minute, an hour or a day, which the code does not tell: "按天拦截则被屏蔽一天（自然天） …
+            // 按分钟拦截则被屏蔽60秒，按小时拦截则被屏蔽60分钟" (访问频率限制, path/90312). So the shortest is waited for, as often as it
+            // takes. It is the application's limit: what is too much for one member is dropped without a word.
+            45009 => self.refused(Retry::BotAfter(MINUTE)),
+            // Busy; too many calls at the same time, which is over in a moment.
+            -1 | 45033 => self.refused(Retry::Backoff),
             60020 => Outcome::refused(
                 format!("60020: list the egress address under the application's 企业可信IP; {}", self.errmsg),
                 Retry::Never,

@@ -8,6 +8,8 @@
 //!
 //! A reply quotes nothing: the person's messages are answered one after the other, in their order.
 
+use std::time::Duration;
+
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
@@ -16,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
 use crate::meta::{self, API_BASE, Fault, label, length};
-use crate::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions};
+use crate::sender::{ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions};
 use crate::split::split;
 
 /// Of a text message.
@@ -29,6 +31,10 @@ pub(super) const MAX_ROWS: usize = 10;
 pub(super) const MAX_ROW_ID: usize = 200;
 pub(super) const MAX_ROW_TITLE: usize = 24;
 pub(super) const MAX_ROW_DESCRIPTION: usize = 72;
+
+/// "1 message every 6 seconds" to the same person ("Pair rate limits"); a burst may take more, and is paid for by waiting
+/// longer.
+const PAIR_WINDOW: Duration = Duration::from_secs(6);
 
 /// What opens a list, in every language.
 const OPEN_LIST: &str = "☰";
@@ -157,8 +163,11 @@ fn row(text: &str) -> Value {
 /// The codes of the Cloud API.
 fn of_whatsapp(fault: &Fault) -> Option<(Retry, &'static str)> {
     Some(match fault.code {
-        // Messages of the number; messages that people called spam; messages to one person; registrations.
-        130_429 | 131_048 | 131_056 | 133_016 => (Retry::Backoff, ""),
+        // "up to 80 messages per second" of the number ("Throughput").
+        130_429 => (Retry::BotAfter(SECOND), ""),
+        131_056 => (Retry::After(PAIR_WINDOW), ""),
+        // Messages that people called spam; registrations.
+        131_048 | 133_016 => (Retry::Backoff, ""),
         // Something went wrong; overloaded; the account is in maintenance; the server is.
         131_000 | 131_016 | 131_057 | 133_004 => (Retry::Backoff, ""),
         // A parameter is missing; its value is not valid; the type is not supported.

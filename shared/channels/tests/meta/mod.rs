@@ -1,5 +1,7 @@
 //! What tests of Meta's platforms share: the signature, made here a second time, and the vectors.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use hoopoe_channels::{Outcome, Received, Refusal, Request, Retry, Sender, Webhook};
 use hoopoe_message::Timestamp;
@@ -147,7 +149,7 @@ pub(crate) fn check_is_read<P: Sender>() {
         (400, r#"{"error":{"code":102,"message":"API Session"}}"#, Some(Retry::BadCredential)),
         (400, r#"{"error":{"code":100,"error_subcode":33,"message":"does not exist"}}"#, Some(Retry::Never)),
         (400, r#"{"error":{"code":100,"message":"Invalid parameter"}}"#, Some(Retry::Never)),
-        (400, r#"{"error":{"code":4,"message":"Too many calls"}}"#, Some(Retry::Backoff)),
+        (400, r#"{"error":{"code":4,"message":"Too many calls"}}"#, Some(Retry::BotAfter(Duration::from_secs(3600)))),
         (200, "<html>", Some(Retry::Never)),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");

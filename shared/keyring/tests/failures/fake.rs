@@ -289,7 +289,9 @@ impl Answers {
             Err(Refused(code, message)) => {
                 let mut body = json!({"__type": format!("com.amazonaws#{code}"), "message": message});
                 if code == "ConditionalCheckFailedException" {
-                    body["Item"] = json!(state.tokens.get(text(&asked["Key"]["bot"]["S"])));
+                    let key = &asked["Key"];
+                    let item = state.tokens.get(text(&key["bot"]["S"])).or(state.rates.get(text(&key["key"]["S"])));
+                    body["Item"] = json!(item);
                 }
                 if code == "TransactionCanceledException" {
                     body["message"] = json!(format!(

@@ -1,6 +1,7 @@
 //! What a function sees of its secrets while KMS or DynamoDB fails, and what it asks them for meanwhile.
 
 mod fake;
+mod quotas;
 mod renewals;
 mod tokens;
 

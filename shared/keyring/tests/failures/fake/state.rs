@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) keys: HashMap<(String, u64), Item>,
     /// The Tokens table, by bot.
     pub(super) tokens: HashMap<String, Item>,
+    /// The schedules of the Usage table, by key.
+    pub(super) rates: HashMap<String, Item>,
     /// How many answers of DynamoDB get lost.
     pub(super) lost: usize,
     /// Why transactions are canceled; not at all if there is no reason.
@@ -86,9 +88,40 @@ impl State {
                 Ok(json!({}))
             }
             ("UpdateItem", TOKENS) => self.update_token(asked),
+            ("UpdateItem", USAGE) if asked["Key"]["name"]["S"] == "rate" => self.update_rate(asked),
             ("UpdateItem", USAGE) => Ok(json!({})),
             (other, table) => panic!("the keyring does not use {other} on {table}"),
         }
+    }
+
+    /// The updates of a schedule: a reservation after silence, one at any other time, and a pause.
+    fn update_rate(&mut self, asked: &Value) -> Result<Value, Refused> {
+        let item = self.rates.entry(text(&asked["Key"]["key"]["S"]).to_owned()).or_default();
+        let given = |name: &str| text(&asked["ExpressionAttributeValues"][name]["N"]).parse::<u64>();
+        let asked_for = |name: &str| given(name).expect("a number");
+        let known = item.get("next_at").map(|value| text(&value["N"]).parse::<u64>().expect("a number"));
+        let (holds, next) = match text(&asked["ConditionExpression"]) {
+            "attribute_not_exists(#value) OR #value <= :floor" => {
+                (known.is_none_or(|next| next <= asked_for(":floor")), given(":next").ok())
+            }
+            "#value > :floor AND #value <= :last" => (
+                known.is_some_and(|next| next > asked_for(":floor") && next <= asked_for(":last")),
+                known.map(|next| next + asked_for(":span")),
+            ),
+            "attribute_not_exists(#value) OR #value < :until" => {
+                (known.is_none_or(|next| next < asked_for(":until")), given(":until").ok())
+            }
+            other => panic!("the keyring has no condition {other}"),
+        };
+        if !holds {
+            return Err(Refused("ConditionalCheckFailedException", ""));
+        }
+        let next = json!({ "N": next.expect("a number").to_string() });
+        item.insert("next_at".into(), next.clone());
+        if text(&asked["UpdateExpression"]).contains("#paused = :until") {
+            item.insert("paused_until".into(), next);
+        }
+        Ok(json!({ "Attributes": item }))
     }
 
     /// The three updates of an access token's item, told apart by what they begin with. Of the parts of a condition those

@@ -216,17 +216,20 @@ impl Ledger {
     fn held_back(&self, reply: &Reply, by: &Beginning) -> Option<Duration> {
         const LOOK_AGAIN: Duration = Duration::from_secs(1);
         const SELDOM: Duration = Duration::from_secs(10);
+        // One that waits is recorded, if there is room, and may then look seldom: nobody passes it.
+        let room = self.open.len() < MAX_OPEN
+            || self.open.iter().any(|entry| entry.number == reply.number || entry.is_stale(by.now));
+        let look = if room { (by.waited / 2).min(SELDOM) } else { LOOK_AGAIN };
         let before = self.open.iter().filter(|entry| entry.number < reply.number && !entry.is_stale(by.now));
         // One that is being sent mostly ends long before its function must have; one that waits is not sent before its time.
         let pauses = before.map(|entry| match entry.state {
-            State::Sending => (by.waited / 2).min(SELDOM),
+            State::Sending => look,
             State::Waiting => entry.until.since(by.now),
         });
         if let Some(pause) = pauses.max() {
             return Some(pause.max(LOOK_AGAIN));
         }
-        let is_there = self.open.iter().any(|entry| entry.number == reply.number);
-        if !is_there && self.open.len() >= MAX_OPEN && !self.open.iter().any(|entry| entry.is_stale(by.now)) {
+        if !room {
             return Some(LOOK_AGAIN);
         }
         let after = reply.after?;

@@ -2,22 +2,31 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`letters`] | takes letters out of a queue's sight and puts them back |
 //! | [`redrive`] | gives dead letters another chance |
+//! | [`server_clock`] | tells the time as SQS has it |
 
+mod letters;
 mod redrive;
+mod server_clock;
+#[cfg(test)]
+mod sqs_tests;
+#[cfg(test)]
+mod stand_in;
 
 use std::fmt;
 
-use anyhow::{Context, anyhow};
+use anyhow::bail;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName as Attribute};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName as Attribute};
 use clap::{Args, Subcommand, ValueEnum};
-use hoopoe_aws::cause;
-use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
+use hoopoe_message::{BotId, Channel, Conversation, MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::progress::{self, Step};
 use crate::stack::Stack;
 use crate::{Global, output};
+use letters::DeadLetters;
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -32,10 +41,6 @@ Examples:
   hoopoe dlq redrive --stack hoopoe
 ";
 
-/// Seconds a message that was received here stays hidden from others, should this command be ended before it puts the
-/// message back.
-const HIDDEN: i32 = 60;
-
 /// Lists dead letters, or gives them another chance.
 #[derive(Args, Debug)]
 pub(crate) struct Dlq {
@@ -46,6 +51,8 @@ pub(crate) struct Dlq {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// List dead letters with their reasons; never what a person wrote.
+    ///
+    /// The oldest of those that were found come first. Nobody else sees the letters for as long as it takes.
     #[command(after_help = LIST_EXAMPLES)]
     List {
         /// One of the two; both by default.
@@ -100,6 +107,8 @@ struct DeadLetter {
     sent: String,
     /// `None` for a body that cannot be read.
     conversation: Option<String>,
+    /// The message as the functions' logs name it: by a digest of the platform's id.
+    message: Option<String>,
     /// `None` when SQS moved it here after too many attempts, which leaves no reason.
     reason: Option<String>,
 }
@@ -108,6 +117,7 @@ struct DeadLetter {
 #[derive(Deserialize)]
 struct Address {
     conversation: Conversation,
+    id: Option<MessageId>,
 }
 
 impl Dlq {
@@ -118,25 +128,56 @@ impl Dlq {
     /// When the stack or a queue cannot be read.
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<()> {
         let stack = Stack::find(global).await?;
-        let client = Client::new(stack.config());
         match self.command {
             Command::List { queue, limit } => {
+                let client = Client::new(stack.config());
                 let mut found = Vec::new();
                 for queue in Queue::chosen(queue) {
-                    let letters = DeadLetters::of(&client, &stack, queue)?.list(limit).await?;
-                    found.extend(letters.iter().map(|message| DeadLetter::of(queue, message)));
+                    found.extend(list(&DeadLetters::of(&client, &stack, queue)?, queue, limit).await?);
                 }
                 print(&found, global.json, "no dead letters")
             }
             Command::Redrive { queue, unknown } => {
                 let mut redriven = Vec::new();
                 for queue in Queue::chosen(queue) {
-                    redriven.push(redrive::run(&client, &stack, queue, unknown).await?);
+                    redriven.push(redrive::run(&stack, queue, unknown).await?);
+                    if redriven.last().is_some_and(|redriven| redriven.stopped) {
+                        break;
+                    }
                 }
                 print(&redriven, global.json, "")
             }
         }
     }
+}
+
+/// Looks at up to `limit` letters, and says how many more there are.
+async fn list(letters: &DeadLetters<'_>, queue: Queue, limit: usize) -> anyhow::Result<Vec<DeadLetter>> {
+    let count = letters.count().await?;
+    let step = Step::start("Read", format_args!("reading {queue} dead letters"));
+    let told = |found| step.doing(format_args!("reading {queue} dead letters: {found} of about {}", count.all));
+    let mut found = letters.while_hidden(letters.collect(limit, count.visible, told)).await?.letters;
+    drop(step);
+    if letters.is_stopped() {
+        bail!("stopped by Ctrl-C; every dead letter is back in its place");
+    }
+    found.sort_by_key(sent);
+    if let Some(more) = more(queue, count.all, found.len(), limit) {
+        progress::line("More", more);
+    }
+    Ok(found.iter().map(|message| DeadLetter::of(queue, message)).collect())
+}
+
+/// What to say of letters that are not listed; `None` if there are none.
+fn more(queue: Queue, all: usize, listed: usize, limit: usize) -> Option<String> {
+    let more = all.checked_sub(listed).filter(|more| *more > 0)?;
+    Some(if listed >= limit {
+        format!("about {more} more {queue} dead letters; `hoopoe dlq list {queue} --limit {all}` lists them too")
+    } else {
+        format!(
+            "about {more} more {queue} dead letters: another command holds them, or SQS counts late; list again in a minute"
+        )
+    })
 }
 
 /// Deletes the dead letters of a bot.
@@ -146,112 +187,32 @@ impl Dlq {
 /// When a queue does not answer.
 pub(crate) async fn forget(stack: &Stack, channel: Channel, bot: &BotId) -> anyhow::Result<()> {
     let client = Client::new(stack.config());
+    let of_bot = |letter: &Message| {
+        address(letter).is_some_and(|Address { conversation: Conversation { channel: c, bot: b, .. }, .. }| {
+            c == channel && b == *bot
+        })
+    };
     for queue in Queue::chosen(None) {
         let letters = DeadLetters::of(&client, stack, queue)?;
-        let mut others = Vec::new();
-        loop {
-            let batch = letters.receive(10).await?;
-            if batch.is_empty() {
-                break;
-            }
-            for message in batch {
-                if conversation(&message).is_some_and(|found| found.channel == channel && found.bot == *bot) {
-                    letters.delete(&message).await?;
-                } else {
-                    others.push(message);
-                }
-            }
-        }
-        letters.put_back(&others).await?;
+        let delete = async |pass: Vec<Message>| {
+            let ids = pass.into_iter().filter(of_bot).filter_map(|letter| letter.message_id);
+            letters.delete(&ids.collect::<Vec<_>>()).await
+        };
+        letters.while_hidden(letters.in_passes(|_, _| (), delete)).await?;
     }
     Ok(())
-}
-
-/// A dead-letter queue and the queue it belongs to.
-struct DeadLetters<'a> {
-    client: &'a Client,
-    url: &'a str,
-    source: &'a str,
-}
-
-impl<'a> DeadLetters<'a> {
-    fn of(client: &'a Client, stack: &'a Stack, queue: Queue) -> anyhow::Result<Self> {
-        Ok(Self {
-            client,
-            url: stack.output(&format!("{}DeadLettersUrl", queue.output()))?,
-            source: stack.output(&format!("{}QueueUrl", queue.output()))?,
-        })
-    }
-
-    /// Looks at up to `limit` messages and puts them back.
-    async fn list(&self, limit: usize) -> anyhow::Result<Vec<Message>> {
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let batch = self.receive(limit - found.len()).await?;
-            if batch.is_empty() {
-                break;
-            }
-            found.extend(batch);
-        }
-        self.put_back(&found).await?;
-        Ok(found)
-    }
-
-    async fn receive(&self, most: usize) -> anyhow::Result<Vec<Message>> {
-        let received = self
-            .client
-            .receive_message()
-            .queue_url(self.url)
-            .max_number_of_messages(i32::try_from(most.min(10)).unwrap_or(10))
-            .visibility_timeout(HIDDEN)
-            // Asks all of SQS's servers; without waiting, some messages are missed.
-            .wait_time_seconds(1)
-            .message_attribute_names("reason")
-            .message_system_attribute_names(Attribute::SentTimestamp)
-            .message_system_attribute_names(Attribute::MessageGroupId)
-            .send()
-            .await
-            .map_err(|error| anyhow!("the dead letters cannot be read: {}", cause(&error)))?;
-        Ok(received.messages.unwrap_or_default())
-    }
-
-    async fn delete(&self, message: &Message) -> anyhow::Result<()> {
-        let handle = message.receipt_handle().context("SQS gave a message without a receipt handle")?;
-        let deleted = self.client.delete_message().queue_url(self.url).receipt_handle(handle).send().await;
-        deleted.map_err(|error| anyhow!("a dead letter could not be deleted: {}", cause(&error)))?;
-        Ok(())
-    }
-
-    async fn put_back(&self, messages: &[Message]) -> anyhow::Result<()> {
-        for batch in messages.chunks(10) {
-            let entries = batch.iter().enumerate().filter_map(|(index, message)| {
-                ChangeMessageVisibilityBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .receipt_handle(message.receipt_handle()?)
-                    .visibility_timeout(0)
-                    .build()
-                    .ok()
-            });
-            self.client
-                .change_message_visibility_batch()
-                .queue_url(self.url)
-                .set_entries(Some(entries.collect()))
-                .send()
-                .await
-                .map_err(|error| anyhow!("messages could not be put back: {}", cause(&error)))?;
-        }
-        Ok(())
-    }
 }
 
 impl DeadLetter {
     fn of(queue: Queue, message: &Message) -> Self {
         let reason = message.message_attributes().and_then(|all| all.get("reason")?.string_value());
+        let address = address(message);
         Self {
             queue,
             id: message.message_id().unwrap_or("").to_owned(),
             sent: output::time(sent(message)),
-            conversation: conversation(message).map(|conversation| conversation.to_string()),
+            conversation: address.as_ref().map(|address| address.conversation.to_string()),
+            message: address.and_then(|address| address.id).map(|id| id.to_string()),
             reason: reason.map(ToOwned::to_owned),
         }
     }
@@ -262,9 +223,8 @@ fn sent(message: &Message) -> Timestamp {
     Timestamp::from_millis(sent.and_then(|millis| millis.parse().ok()).unwrap_or(0))
 }
 
-fn conversation(message: &Message) -> Option<Conversation> {
-    let address: Address = serde_json::from_str(message.body()?).ok()?;
-    Some(address.conversation)
+fn address(message: &Message) -> Option<Address> {
+    serde_json::from_str(message.body()?).ok()
 }
 
 fn print<T: Serialize + fmt::Display>(rows: &[T], json: bool, nothing: &str) -> anyhow::Result<()> {
@@ -290,7 +250,11 @@ impl fmt::Display for DeadLetter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let conversation = self.conversation.as_deref().unwrap_or("unreadable");
         let reason = self.reason.as_deref().unwrap_or("too many attempts; the function's log says more");
-        write!(f, "{} {:<8} {} {conversation}: {reason}", self.sent, self.queue, self.id)
+        write!(f, "{} {:<8} {} {conversation}", self.sent, self.queue, self.id)?;
+        if let Some(message) = &self.message {
+            write!(f, " message {message}")?;
+        }
+        write!(f, ": {reason}")
     }
 }
 

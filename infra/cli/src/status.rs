@@ -137,8 +137,12 @@ impl fmt::Display for Report {
     }
 }
 
-/// Messages that wait, and messages that a function holds.
-async fn depth(sqs: &aws_sdk_sqs::Client, url: &str) -> anyhow::Result<[u64; 2]> {
+/// About how many messages of a queue wait, and how many somebody has received and not deleted yet.
+///
+/// # Errors
+///
+/// When the queue does not answer.
+pub(crate) async fn depth(sqs: &aws_sdk_sqs::Client, url: &str) -> anyhow::Result<[u64; 2]> {
     const COUNTS: [QueueAttributeName; 2] =
         [QueueAttributeName::ApproximateNumberOfMessages, QueueAttributeName::ApproximateNumberOfMessagesNotVisible];
     let found = sqs

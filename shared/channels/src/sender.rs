@@ -404,7 +404,7 @@ pub(crate) fn asked_pause(headers: &HeaderMap, name: &str) -> Option<Duration> {
 /// request of the same name: a UUID of version 8 (RFC 9562, 5.8), from the conversation, the message it answers, and
 /// the part's place.
 pub(crate) fn idempotency_key(reply: &Reply, part: usize) -> String {
-    let digest = Sha256::digest(format!("{}\n{}\n{part}", reply.conversation, reply.id));
+    let digest = Sha256::digest(format!("{}\n{}\n{part}", reply.conversation, reply.id.as_str()));
     let mut bytes = *digest.first_chunk::<16>().expect("a SHA-256 has 32 bytes");
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;

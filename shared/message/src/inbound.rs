@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{Conversation, Language, Timestamp};
 
@@ -89,7 +90,12 @@ pub enum ChannelEvent {
 }
 
 /// The platform's id of an event. Unique within its conversation, so that a retried webhook is known again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+///
+/// On some platforms the id names the person: WeChat's and WeCom's events have none but the sender and the time, WhatsApp's
+/// holds the phone number, and the web chat's is the client's choice. So a log gets a digest of it: [`fmt::Display`] and
+/// [`fmt::Debug`] show the first 12 hexadecimal digits of its SHA-256. What is stored, queued or sent has to hold
+/// [`MessageId::as_str`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MessageId(String);
 
@@ -97,16 +103,23 @@ impl MessageId {
     /// The longest id in bytes.
     pub const MAX_BYTES: usize = 128;
 
-    /// The id as text.
+    /// The id as the platform wrote it: for stores, queues and platforms, and never for a log.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
+/// The first 12 hexadecimal digits of the id's SHA-256.
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.pad(&hex::encode(&Sha256::digest(&self.0)[..6]))
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MessageId({self})")
     }
 }
 
@@ -132,3 +145,49 @@ impl From<MessageId> for String {
 #[derive(Debug, thiserror::Error)]
 #[error("a message id is 1 to 128 bytes without control characters")]
 pub struct InvalidMessageId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BotId, Channel, Reply, wire};
+
+    #[test]
+    fn an_id_is_shown_as_a_digest_and_travels_as_it_is() {
+        let id = MessageId::try_from("oIDofAPerson:1790000000:subscribe".to_owned()).expect("a valid id");
+        // printf %s oIDofAPerson:1790000000:subscribe | sha256sum
+        assert_eq!(id.to_string(), "7c9bee2c6ade");
+        let conversation =
+            Conversation { channel: Channel::Wechat, bot: BotId::default(), chat: "oIDofAPerson".into() };
+        let at = Timestamp::from_secs(1_790_000_000);
+        let message = InboundMessage {
+            id: id.clone(),
+            conversation: conversation.clone(),
+            address: String::new(),
+            number: 1,
+            received_at: at,
+            previous_at: None,
+            language: None,
+            content: Content::Event(ChannelEvent::Joined),
+        };
+        let reply = Reply {
+            id: id.clone(),
+            conversation,
+            address: String::new(),
+            number: 1,
+            after: None,
+            complete: true,
+            pending_until: None,
+            received_at: at,
+            created_at: at,
+            text: String::new(),
+            suggestions: vec![],
+            decision: None,
+        };
+        for shown in [format!("{id:?}"), format!("{message:?}"), format!("{reply:?}")] {
+            assert!(shown.contains("7c9bee2c6ade") && !shown.contains("oIDof"), "{shown}");
+        }
+        for body in [wire::encode(&message), wire::encode(&reply)] {
+            assert!(body.contains("\"id\":\"oIDofAPerson:1790000000:subscribe\""), "{body}");
+        }
+    }
+}

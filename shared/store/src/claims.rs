@@ -139,7 +139,7 @@ impl Claims {
             // What is said to happen later than now has no time that could be relied upon.
             let sent_at = event.sent_at.filter(|sent_at| *sent_at <= now.plus(CLOCKS));
             if seen.insert(digest) {
-                open.push(Open { digest, earlier: format!("{EARLIER}{}", event.id), sent_at });
+                open.push(Open { digest, earlier: format!("{EARLIER}{}", event.id.as_str()), sent_at });
             }
         }
         // As of which `moved_at` the archive was searched for all that are open.

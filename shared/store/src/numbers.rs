@@ -54,7 +54,7 @@ impl Numbers {
     /// Drops the lowest ranges until there are at most `most`, and says the highest number dropped.
     pub(crate) fn drop_oldest(&mut self, most: usize) -> Option<u64> {
         let surplus = self.0.len().saturating_sub(most);
-        self.0.drain(..surplus).last().map(|(_, to)| to)
+        self.0.drain(..surplus).next_back().map(|(_, to)| to)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

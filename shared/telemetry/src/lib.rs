@@ -17,7 +17,8 @@
 //! stats sum(Refused) by Reason, bin(1h)
 //! ```
 //!
-//! Neither ever holds a person's words, a chat's id or a secret: a message is named by its platform id.
+//! Neither ever holds a person's words, a chat's id or a secret: a message is named by a digest of its
+//! platform id.
 
 use std::error::Error;
 use std::fmt;

@@ -60,6 +60,8 @@ const MORE: [(&str, &[&str]); 5] = [
             "DeleteMessage Outbound",
             "GetQueueAttributes Outbound",
             "SendMessage OutboundDeadLetters",
+            "GetItem Sends own",
+            "GetItem Sends other",
             "UpdateItem Sends own",
             "UpdateItem Sends other",
             "PartiQLInsert Sends own",

@@ -1,9 +1,11 @@
 //! A dead reply that is redriven arrives, once.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use e2e::wait::eventually;
 use e2e::{Stack, TelegramBot};
-use hoopoe_message::{Reply, wire};
+use hoopoe_message::{BotId, Channel, Conversation, MessageId, Reply, Timestamp, wire};
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path_regex};
 use wiremock::{Mock, ResponseTemplate};
@@ -131,4 +133,61 @@ async fn what_the_platform_may_have_stays_until_the_operator_asks_for_it() {
     redrive(&stack, &["--unknown"]).await;
     assert_eq!(bot.texts(93, 2).await.len(), 2);
     assert_eq!(letters(&stack, &bot).await, 0);
+}
+
+/// As many as no single call of SQS gives, and more than a list shows by default.
+#[tokio::test]
+async fn hundreds_of_letters_are_each_listed_once_and_moved_once() {
+    const LETTERS: u64 = 300;
+    const CHATS: u64 = 30;
+    let _alone = QUEUE.lock().await;
+    let stack = Stack::open().await;
+    let bot = TelegramBot::connect(&stack).await;
+    let now = Timestamp::now();
+    for index in 0..LETTERS {
+        let chat = 5000 + index % CHATS;
+        let reply = Reply {
+            id: MessageId::try_from(format!("redriven-{index}")).expect("a valid id"),
+            conversation: Conversation {
+                channel: Channel::Telegram,
+                bot: BotId::try_from(bot.name.clone()).expect("a bot"),
+                chat: chat.to_string(),
+            },
+            address: json!({ "chat": chat }).to_string(),
+            number: index / CHATS + 1,
+            after: None,
+            complete: false,
+            pending_until: None,
+            received_at: now,
+            created_at: now,
+            text: format!("letter {index}"),
+            suggestions: vec![],
+            decision: None,
+        };
+        stack.enqueue("OutboundDeadLettersUrl", &wire::encode(&reply)).await;
+    }
+
+    let listed = stack.run(&["dlq", "list", "outbound", "--json"], "").await;
+    let rows: Vec<Value> = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(rows.len() == 100 && said.contains("more outbound dead letters"), "{} rows; {said}", rows.len());
+    let all = stack.hoopoe(&["dlq", "list", "outbound", "--limit", "5000", "--json"], "").await;
+    let mut rows: Vec<Value> = serde_json::from_str(&all).expect("JSON");
+    rows.retain(|row| row["conversation"].as_str().is_some_and(|name| name.contains(&bot.name)));
+    let ids: BTreeSet<_> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
+    assert_eq!((rows.len(), ids.len()), (300, 300), "each once, and all of them are back after the list before");
+
+    let redriven = redrive(&stack, &[]).await;
+    assert!(redriven["moved"].as_u64() >= Some(LETTERS), "{redriven}");
+    assert_eq!(letters(&stack, &bot).await, 0);
+    let texts = eventually("all letters", async || {
+        let requests = bot.api.received_requests().await.expect("requests are recorded");
+        let bodies = requests.iter().filter_map(|request| serde_json::from_slice::<Value>(&request.body).ok());
+        let texts: Vec<String> = bodies.filter_map(|body| Some(body["text"].as_str()?.to_owned())).collect();
+        (texts.len() >= 300).then_some(texts)
+    })
+    .await;
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    texts.into_iter().for_each(|text| *times.entry(text).or_default() += 1);
+    assert!(times.len() == 300 && times.values().all(|times| *times == 1), "{times:?}");
 }

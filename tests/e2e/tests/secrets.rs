@@ -1,5 +1,6 @@
 //! Secrets that can be told apart from everything else are stored for a bot on each platform and used in every way that
-//! goes wrong; then they are looked for everywhere but at their place. What people said is not in a log either.
+//! goes wrong; then they are looked for everywhere but at their place. What people said is not in a log either, and neither
+//! are the ids of their messages, which on some platforms name the person.
 
 mod search;
 
@@ -19,7 +20,7 @@ use e2e::wait::{DEADLINE, eventually};
 use futures_util::future::join_all;
 use hoopoe_channels::counterpart::Counterpart;
 use hoopoe_channels::with_platform;
-use hoopoe_message::{Channel, Timestamp};
+use hoopoe_message::{Channel, Reply, Timestamp, wire};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use search::Found;
 use serde_json::{Value, json};
@@ -40,6 +41,8 @@ struct Planted {
     seen: Mutex<Vec<Found>>,
     /// The bots, and how many of their replies become dead letters.
     letters: Mutex<BTreeMap<String, usize>>,
+    /// The platforms' ids of the messages that those replies answer.
+    ids: Mutex<BTreeMap<String, String>>,
 }
 
 impl Planted {
@@ -260,6 +263,12 @@ impl<P: Counterpart + Send + Sync + 'static> Bot<P> {
         let message = u32::try_from(message).expect("below a billion");
         let words = planted.words(format!("words to {}/{} by {person}", P::CHANNEL, self.name));
         let posted = P::says(person, message, &words, &self.api.uri(), Timestamp::now());
+        // Of other platforms the ids are known from the dead letters.
+        if P::CHANNEL == Channel::Telegram {
+            let update: Value = serde_json::from_slice(posted.body()).expect("an update");
+            let label = format!("update to {} by {person}", self.name);
+            planted.ids.lock().expect("no panic").insert(label, update["update_id"].to_string());
+        }
         assert_eq!(self.post(stack, planted, posted).await / 100, 2, "{}", P::CHANNEL);
     }
 
@@ -372,7 +381,7 @@ async fn unreachable_and_refused(stack: &Stack, planted: &Planted) {
 }
 
 /// The dead letters of these bots, which are taken out of their queue.
-async fn letters(stack: &Stack, mut expected: BTreeMap<String, usize>) -> Vec<Found> {
+async fn letters(stack: &Stack, planted: &Planted, mut expected: BTreeMap<String, usize>) -> Vec<Found> {
     let (url, began) = (stack.output("OutboundDeadLettersUrl"), Instant::now());
     let mut letters = Vec::new();
     while expected.values().any(|left| *left > 0) {
@@ -391,6 +400,9 @@ async fn letters(stack: &Stack, mut expected: BTreeMap<String, usize>) -> Vec<Fo
             let body = message.body().unwrap_or_default();
             let Some((_, left)) = expected.iter_mut().find(|(bot, _)| body.contains(bot.as_str())) else { continue };
             *left = left.saturating_sub(1);
+            let reply: Reply = wire::decode(body).expect("a reply");
+            let label = format!("id of message {} to {:?}", reply.number, reply.conversation);
+            planted.ids.lock().expect("no panic").insert(label, reply.id.as_str().to_owned());
             letters.push(Found::new("dead letter", format!("{message:?}")));
             let handle = message.receipt_handle().expect("a handle");
             stack.sqs.delete_message().queue_url(url).receipt_handle(handle).send().await.expect("it is deleted");
@@ -505,7 +517,7 @@ async fn no_secret_is_anywhere_but_at_its_place_and_no_log_repeats_what_people_s
 
     let expected = planted.letters.lock().expect("no panic").clone();
     let count: usize = expected.values().sum();
-    let letters = letters(&stack, expected).await;
+    let letters = letters(&stack, &planted, expected).await;
     let logs = eventually("all refusals in the log", async || {
         let logs = search::logs(&stack, from).await;
         let whole = search::count(&logs, "moved to the dead-letter queue") >= count
@@ -524,6 +536,10 @@ async fn no_secret_is_anywhere_but_at_its_place_and_no_log_repeats_what_people_s
     let seen = std::mem::take(&mut *planted.seen.lock().expect("no panic"));
     let spoken = search::places(&logs, &shown);
     assert!(spoken.is_empty(), "what people said is in a log: {spoken:#?}");
+    let ids = planted.ids.lock().expect("no panic").clone();
+    assert!(ids.len() > Channel::ALL.len(), "{} ids of messages are known", ids.len());
+    let named = search::places(&logs, &ids);
+    assert!(named.is_empty(), "the id of a message is in a log: {named:#?}");
     let commands: Vec<_> = seen.into_iter().collect();
     let spoken = search::places(&commands, &shown);
     assert!(spoken.is_empty(), "what people said is in a command's output: {spoken:#?}");
@@ -549,4 +565,6 @@ async fn no_secret_is_anywhere_but_at_its_place_and_no_log_repeats_what_people_s
     assert!(search::places(&all, &shown).is_empty());
     let said = Found::new("control", shown.values().next().expect("people spoke").clone());
     assert!(!search::places(&[said], &shown).is_empty());
+    // The ids are where they belong, so the search for them would find them.
+    assert!(!search::places(&all, &ids).is_empty());
 }

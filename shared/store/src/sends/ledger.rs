@@ -437,7 +437,7 @@ pub(super) mod before {
     const REMEMBERED: u64 = 64;
 
     pub(crate) fn attribute(id: &MessageId) -> String {
-        format!("{REPLY}{id}")
+        format!("{REPLY}{}", id.as_str())
     }
 
     /// The attributes that an upgraded item does not have.
@@ -674,6 +674,7 @@ mod tests {
 
     #[test]
     fn what_the_release_before_wrote_is_read() {
+        assert_eq!(before::attribute(&reply(6, None).id), "m:e6");
         let record = |state: &str, of: u64, part: u64| {
             AttributeValue::M(
                 [

@@ -62,7 +62,7 @@ test: test-unit test-e2e test-browser ## Run all tests; the last two on a local 
 .PHONY: test-unit
 test-unit: shop ## Run the tests that need no stack.
 	cargo test --locked
-	cargo test --locked --package world
+	@$(MAKE) --no-print-directory world HISTORIES=2000
 	target/venv/model/bin/python -m unittest discover --quiet infra/model
 
 # SEED=n plays one history and shows it; HISTORIES=n plays many, on all processors.

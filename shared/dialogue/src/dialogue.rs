@@ -29,6 +29,9 @@ const MAX_FAILED: Duration = Duration::from_secs(60);
 /// A message that cannot be handled is given up after so long: whoever wrote it has gone.
 const GIVEN_UP: Duration = Duration::from_secs(3600);
 
+/// How long the text that stands in for an answer which did not come may be on its way.
+const STANDING_IN: Duration = Duration::from_secs(15);
+
 /// Everything that answering takes.
 pub struct Dialogue<R> {
     clock: Clock,
@@ -235,11 +238,11 @@ impl<R: Responder> Dialogue<R> {
             }
             Ok(Ok(Response::Later { deadline, instead })) => {
                 let order = session.answer(message, now);
-                session.expect_reply(deadline);
+                session.expect_reply(deadline.plus(STANDING_IN));
                 Ok(Made::Turn(Box::new(PendingTurn::new(message.clone(), order, deadline, instead))))
             }
             Ok(Ok(Response::Nothing)) => {
-                session.pass(message);
+                session.pass(message, now);
                 Ok(Made::Nothing)
             }
             Ok(Err(error)) => Err(error.to_string()),

@@ -44,6 +44,8 @@ pub struct Session {
     last: u64,
     /// Numbers below `last` that are not known as handled.
     missed: Numbers,
+    /// When a message was last handled.
+    moved_at: Timestamp,
     /// The number of the last message that got a reply, or will get it.
     answered: Option<u64>,
     /// Until when a reply may still be in the making that was asked for.
@@ -100,7 +102,8 @@ pub struct Order {
 
 impl Session {
     /// Where a message stands. One that is early is waited for until it has `waited` for `gap`, counted from when it was
-    /// first taken out of the queue: what is missing before it then failed before the queue.
+    /// first taken out of the queue, and from when the conversation last moved: those that waited for the same message come
+    /// back in any order. What is missing before it then failed before the queue.
     ///
     /// A session lasts for `lifetime` after each message. So where there is none, and the message before this one came
     /// within that time, that one is still on its way; and where it is older, it was handled.
@@ -121,11 +124,12 @@ impl Session {
         } else {
             message.number == self.last + 1
         };
-        if follows || waited >= gap { Place::Next } else { Place::Early }
+        if follows || waited.min(now.since(self.moved_at)) >= gap { Place::Next } else { Place::Early }
     }
 
     /// Takes note of a message that is handled now, and gets no reply.
-    pub fn pass(&mut self, message: &InboundMessage) {
+    pub fn pass(&mut self, message: &InboundMessage, now: Timestamp) {
+        self.moved_at = now;
         if message.number > self.last {
             let known = if self.last == 0 { 0 } else { self.last + 1 };
             if known < message.number {
@@ -140,7 +144,7 @@ impl Session {
 
     /// Takes note of a message that is handled now, and says how its reply stands to those before it.
     pub fn answer(&mut self, message: &InboundMessage, now: Timestamp) -> Order {
-        self.pass(message);
+        self.pass(message, now);
         let after = self.answered.filter(|answered| *answered < message.number);
         let complete = after.is_some_and(|after| !self.missed.touches(after + 1, message.number));
         let pending_until = self.pending_until.filter(|until| *until > now);
@@ -442,7 +446,7 @@ mod tests {
     fn a_message_without_a_reply_leaves_no_gap() {
         let mut session = Session::default();
         session.answer(&message(1), at(0));
-        session.pass(&message(2));
+        session.pass(&message(2), at(0));
         let next = session.answer(&message(3), at(0));
         assert_eq!(next, Order { after: Some(1), complete: true, pending_until: None });
     }

@@ -139,8 +139,9 @@ async fn events_of_earlier_releases_stay_claimed_and_their_items_shrink() {
     let table = Table::default();
     let claims = claims(&table);
     let key = conversation().to_string();
-    let mut earlier: Item =
-        (373..=500).map(|number: usize| (format!("m:{}", id(number).as_str()), json!({"N": number.to_string()}))).collect();
+    let mut earlier: Item = (373..=500)
+        .map(|number: usize| (format!("m:{}", id(number).as_str()), json!({"N": number.to_string()})))
+        .collect();
     earlier.insert("conversation".into(), json!({"S": key}));
     earlier.insert("next".into(), json!({"N": "500"}));
     earlier.insert("at".into(), json!({"N": START.as_millis().to_string()}));

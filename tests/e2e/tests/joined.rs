@@ -109,7 +109,7 @@ async fn write(
         .zip(read)
         .map(|(conversation, session)| {
             let mut session = session.clone();
-            session.pass(&message(conversation, number));
+            session.pass(&message(conversation, number), now);
             session
         })
         .collect();

@@ -240,8 +240,11 @@ async fn a_wrong_new_token_is_not_put_in_force() {
     assert!(!refused.contains("CCwrong"), "{refused}");
     let again = stack.hoopoe_fails(&["keys", "add", "telegram", "--bot", &bot.name], &settings(telegram::TOKEN)).await;
     // The command that it names does what it says.
-    let named = again.split('`').find(|words| words.starts_with("hoopoe ")).expect("a command");
-    let (_, named) = named.split_once(" keys destroy ").expect("the command that destroys a version");
+    let named = again.split('`').filter(|words| words.starts_with("hoopoe "));
+    let (_, named) = named
+        .filter_map(|words| words.split_once(" keys destroy "))
+        .next()
+        .expect("the command that destroys a version");
     let command: Vec<&str> = ["keys", "destroy", "--yes"].into_iter().chain(named.split(' ')).collect();
     let unasked: Vec<&str> = command.iter().copied().filter(|word| *word != "--yes").collect();
     let refused = stack.hoopoe_fails(&unasked, "y\n").await;

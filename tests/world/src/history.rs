@@ -20,8 +20,9 @@ const VISIBILITY: Duration = Duration::from_secs(180);
 const RETENTION: Duration = Duration::from_secs(345_600);
 const RETENTION_OF_LETTERS: Duration = Duration::from_secs(1_209_600);
 
-/// The queues of `template.yaml`: name, dead-letter queue, receives.
-const QUEUES: [(&str, &str, u32); 2] = [("inbound", "inbound-dlq", 10), ("outbound", "outbound-dlq", 20)];
+/// The queues of `template.yaml`, and that of turns which are answered later: name, dead-letter queue, receives.
+const QUEUES: [(&str, &str, u32); 3] =
+    [("inbound", "inbound-dlq", 10), ("outbound", "outbound-dlq", 20), ("pending", "pending-dlq", 20)];
 
 /// A history that goes on for longer does not end, nor does one with more invocations: the longest that do end have some
 /// hundred.

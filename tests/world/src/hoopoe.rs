@@ -10,9 +10,10 @@ use hoopoe_channels::telegram::Telegram;
 use hoopoe_channels::{Incoming, Platform as _};
 use hoopoe_delivery::Delivery;
 use hoopoe_delivery::http::{ANSWER, Answer, Broken, Http};
-use hoopoe_dialogue::{Dialogue, Responder, Response};
+use hoopoe_dialogue::{Author, Dialogue, Pending, PendingTurn, Responder, Response};
 use hoopoe_message::{BotId, Content, InboundMessage, MessageId, Timestamp};
-use hoopoe_store::Session;
+use hoopoe_queue::{Consumer, QueueSender};
+use hoopoe_store::{Session, Turns, turns};
 use hoopoe_webhook::Intake;
 use http::Request;
 use serde_json::json;
@@ -55,6 +56,7 @@ pub fn variables() -> Vec<(&'static str, String)> {
         ("INBOUND_DLQ_URL", queue("inbound-dlq")),
         ("OUTBOUND_QUEUE_URL", queue("outbound")),
         ("OUTBOUND_DLQ_URL", queue("outbound-dlq")),
+        ("PENDING_QUEUE_URL", queue("pending")),
     ];
     tables.chain(others).collect()
 }
@@ -67,7 +69,9 @@ pub fn scenario(world: &Rc<World>) {
     let inference = world.function("inference", Duration::from_secs(30), 3, Rc::new(inference));
     let start = move |environment: &Environment| deliver(environment, platform.clone());
     let deliver = world.function("deliver", Duration::from_secs(30), 3, Rc::new(start));
+    let generate = world.function("generate", Duration::from_secs(90), 3, Rc::new(generate));
     world.map("inbound", &inference);
+    world.map("pending", &generate);
     world.map("outbound", &deliver);
     let dice = &world.cloud.dice;
     for conversation in 1..=3 {
@@ -76,8 +80,9 @@ pub fn scenario(world: &Rc<World>) {
             at += dice.up_to(Duration::from_secs(10));
             let parts = if dice.chance(0.2) { 2 } else { 1 };
             let (of, webhook, tag) = (Rc::clone(world), Rc::clone(&webhook), Tag::message(conversation, message));
-            // The reply has as many parts as the message asks for.
-            let event = format!("{tag} {parts}");
+            // The reply has as many parts as the message asks for, and one in four takes its time.
+            let later = if dice.chance(0.25) { " later" } else { "" };
+            let event = format!("{tag} {parts}{later}");
             world.at(at, async move { of.deliver(&webhook, tag, parts, event).await });
         }
     }
@@ -154,7 +159,75 @@ fn deliver(environment: &Environment, platform: Platform) -> Handler {
     })
 }
 
-/// Says again what it was told, in as many parts as it is asked for.
+fn generate(environment: &Environment) -> Handler {
+    let config = environment.config();
+    let queue = |name: &str| format!("https://sqs.us-east-1.amazonaws.com/0/{name}");
+    let pending = Pending::new(
+        &config,
+        Consumer::new(&config, queue("pending"), queue("pending-dlq")),
+        QueueSender::new(&config, queue("outbound")),
+        Turns::new(&config, "sessions".to_owned()),
+        Slow(environment.clone()),
+    );
+    let pending = Rc::new(pending);
+    Rc::new(move |Invocation { event, deadline }| {
+        let pending = Rc::clone(&pending);
+        Box::pin(async move {
+            let batch = serde_json::from_str(&event).map_err(|error| error.to_string())?;
+            serde_json::to_string(&pending.handle(batch, deadline).await).map_err(|error| error.to_string())
+        })
+    })
+}
+
+/// Writes answers in 0.2 to 60 s, and now and then none.
+struct Slow(Environment);
+
+impl Author for Slow {
+    type Error = NoAnswer;
+
+    async fn write(&self, turn: &PendingTurn) -> Result<turns::Answer, NoAnswer> {
+        let dice = &self.0.cloud().dice;
+        let longest = Duration::from_secs(if dice.chance(0.2) { 60 } else { 3 });
+        let (takes, fails) = (Duration::from_millis(200) + dice.up_to(longest), dice.chance(0.1));
+        tokio::time::sleep(takes).await;
+        match said(&turn.message) {
+            Some(text) if !fails => Ok(turns::Answer { text, suggestions: Vec::new(), decision: None }),
+            _ => Err(NoAnswer),
+        }
+    }
+}
+
+/// The author has no answer.
+#[derive(Debug)]
+struct NoAnswer;
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no answer")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+/// How long an answer that is written later is waited for.
+const LATER: Duration = Duration::from_secs(40);
+
+/// What is said to a message; `None` where it asks for nothing.
+fn said(message: &InboundMessage) -> Option<String> {
+    let Content::Text(text) = &message.content else { return None };
+    let tag = tags_in(text).first().copied()?;
+    let parts: u32 = text.split(' ').nth(1)?.parse().unwrap_or(1);
+    let part = |part: u32| {
+        let mut text = tag.reply(part).to_string();
+        if part < parts {
+            text.extend(std::iter::repeat_n(" and so on", (LONG - text.len()) / 10));
+        }
+        text
+    };
+    Some((1..=parts).map(part).collect::<Vec<_>>().join("\n\n"))
+}
+
+/// Says again what it was told, in as many parts as it is asked for, at once or later.
 struct Echo;
 
 impl Responder for Echo {
@@ -169,22 +242,15 @@ impl Responder for Echo {
         _: usize,
         message: &InboundMessage,
         _: &mut Session,
-        _: Timestamp,
+        now: Timestamp,
     ) -> Result<Response, Infallible> {
-        let Content::Text(text) = &message.content else { return Ok(Response::Nothing) };
-        let (Some(tag), Some(parts)) = (tags_in(text).first().copied(), text.split(' ').nth(1)) else {
-            return Ok(Response::Nothing);
-        };
-        let parts: u32 = parts.parse().unwrap_or(1);
-        let part = |part: u32| {
-            let mut text = tag.reply(part).to_string();
-            if part < parts {
-                text.extend(std::iter::repeat_n(" and so on", (LONG - text.len()) / 10));
-            }
-            text
-        };
-        let text = (1..=parts).map(part).collect::<Vec<_>>().join("\n\n");
-        Ok(Response::Say { text, suggestions: Vec::new(), decision: None })
+        let Some(text) = said(message) else { return Ok(Response::Nothing) };
+        let later = matches!(&message.content, Content::Text(asked) if asked.ends_with(" later"));
+        Ok(match later {
+            // What stands in says as much as the answer would.
+            true => Response::Later { deadline: now.plus(LATER), instead: text },
+            false => Response::Say { text, suggestions: Vec::new(), decision: None },
+        })
     }
 }
 

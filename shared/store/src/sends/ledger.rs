@@ -207,7 +207,7 @@ impl Ledger {
             return Change::Keep(Begin::Wait(pause));
         }
         let (entry, attempt) = Entry::first(number, by);
-        self.make_room(by.now);
+        self.make_room(number, by.now);
         self.open.push(entry);
         Change::Write(Begin::Send(attempt))
     }
@@ -218,7 +218,8 @@ impl Ledger {
         const SELDOM: Duration = Duration::from_secs(10);
         // One that waits is recorded, if there is room, and may then look seldom: nobody passes it.
         let room = self.open.len() < MAX_OPEN
-            || self.open.iter().any(|entry| entry.number == reply.number || entry.is_stale(by.now));
+            || self.open.iter().any(|entry| entry.number == reply.number || entry.is_stale(by.now))
+            || self.droppable(reply.number).is_some();
         let look = if room { (by.waited / 2).min(SELDOM) } else { LOOK_AGAIN };
         let before = self.open.iter().filter(|entry| entry.number < reply.number && !entry.is_stale(by.now));
         // One that is being sent mostly ends long before its function must have; one that waits is not sent before its time.
@@ -241,7 +242,14 @@ impl Ledger {
         // Those that waited for the same one come back in any order: from then on each has the whole gap again.
         let idle = by.now.since(self.at);
         let left = by.gap.saturating_sub(by.waited.min(idle)).max(in_the_making);
-        (!left.is_zero()).then(|| left.min(LOOK_AGAIN))
+        (!left.is_zero()).then(|| left.min((by.waited / 4).clamp(LOOK_AGAIN, SELDOM / 2)))
+    }
+
+    /// The place of the entry that can be dropped for an earlier reply: the last one that only says that it waits.
+    fn droppable(&self, number: u64) -> Option<usize> {
+        let waits = |entry: &Entry| entry.was_only_held() && self.last.is_none_or(|last| last < entry.number);
+        let later = self.open.iter().enumerate().filter(|(_, entry)| entry.number > number && waits(entry));
+        later.max_by_key(|(_, entry)| entry.number).map(|(place, _)| place)
     }
 
     /// Takes note that a reply which nobody sends waits until a time.
@@ -256,7 +264,7 @@ impl Ledger {
         if self.is_settled(number) {
             return Change::Keep(());
         }
-        self.make_room(now);
+        self.make_room(number, now);
         if self.open.len() >= MAX_OPEN {
             return Change::Keep(());
         }
@@ -271,11 +279,16 @@ impl Ledger {
 
     /// Drops an entry that holds nobody back any more, if there are too many. Its reply can still be begun, unless the
     /// platform has a part of it.
-    fn make_room(&mut self, now: Timestamp) {
+    fn make_room(&mut self, number: u64, now: Timestamp) {
         if self.open.len() < MAX_OPEN {
             return;
         }
-        let Some(stale) = self.open.iter().position(|entry| entry.is_stale(now)) else { return };
+        let Some(stale) = self.open.iter().position(|entry| entry.is_stale(now)) else {
+            if let Some(held) = self.droppable(number) {
+                self.open.remove(held);
+            }
+            return;
+        };
         let Entry { number, state, part, in_doubt, .. } = self.open.remove(stale);
         let in_doubt = in_doubt || state == State::Sending;
         if part > 0 || in_doubt {
@@ -354,7 +367,7 @@ impl Ledger {
         }
         self.rest.dead.remove(number);
         self.rest.dead_in_part.retain(|(dead, ..)| *dead != number);
-        self.make_room(now);
+        self.make_room(number, now);
         self.open.push(Entry::revived(number, part, now));
         self.rest.bound();
         Change::Write(Revival::Ready)

@@ -32,7 +32,7 @@ async fn a_stale_request_is_refused() {
 async fn an_oversized_body_an_unknown_bot_and_a_wrong_method_are_refused() {
     let stack = Stack::open().await;
     let bot = TelegramBot::connect(&stack).await;
-    let update = bot.update(52, &"x".repeat(70_000));
+    let update = bot.update(52, &"x".repeat(300_000));
     assert_eq!(bot.post(&update).await, StatusCode::PAYLOAD_TOO_LARGE);
     let nobody = stack.webhook("telegram", "nobody-connected-this");
     assert_eq!(stack.post(&nobody, &[], "{}".into()).await, StatusCode::NOT_FOUND);

@@ -62,7 +62,7 @@ struct Handled {
 /// What a message leads to.
 enum Made {
     Reply(Reply),
-    Turn(Box<PendingTurn>),
+    Turn(PendingTurn),
     Nothing,
 }
 
@@ -239,7 +239,7 @@ impl<R: Responder> Dialogue<R> {
             Ok(Ok(Response::Later { deadline, instead })) => {
                 let order = session.answer(message, now);
                 session.expect_reply(deadline.plus(STANDING_IN));
-                Ok(Made::Turn(Box::new(PendingTurn::new(message.clone(), order, deadline, instead))))
+                Ok(Made::Turn(PendingTurn::new(message.clone(), order, deadline, instead)))
             }
             Ok(Ok(Response::Nothing)) => {
                 session.pass(message, now);

@@ -1,7 +1,7 @@
 //! The platforms: what they take and show to people, and how badly they tell about it.
 //!
 //! What a request means, and how it is answered where all is well, is known by each channel's
-//! [`Counterpart`](hoopoe_channels::counterpart::Counterpart); here the weather comes in, and the memory of what was said.
+//! [`Counterpart`]; here the weather comes in, and the memory of what was said.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,7 +19,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> anyhow::Result<()> {
     let scratch = scratch(path);
     let replaced = || {

@@ -21,7 +21,7 @@
 //! | `m:<event id>` | the same, as the releases before this one wrote it; read, and moved with the others |
 //!
 //! Both kinds of items stay below 1 KB, so each write costs one unit. The item of a conversation holds its newest events.
-//! Those before them stand in the [`archive`], one item for each [`SLOT`] numbers; they are moved there together. Where an event
+//! Those before them stand in the archive, one item for each 32 numbers; they are moved there together. Where an event
 //! may stand in the archive, the archive is read as well: where the platform says that the event happened before
 //! `moved_at`, give or take [`CLOCKS`], and where it does not say when.
 

@@ -38,7 +38,7 @@ after(() => browser?.close());
  * The page in a fresh browser profile. Whatever it reports to the console as an error fails the test.
  *
  * `prepare` may add routes before the page is opened. `rewrite` changes each message that the page reads; it runs in the
- * page and sees nothing of the test.
+ * page and sees nothing of the test but `welcome`, the `seq` of the bot's first message.
  */
 export async function open(t, { locale = "en-GB", fakeClock = false, prepare, rewrite, ...options } = {}) {
   const context = await browser.newContext({ locale, ...options });
@@ -57,6 +57,7 @@ export async function open(t, { locale = "en-GB", fakeClock = false, prepare, re
       const json = Response.prototype.json;
       Response.prototype.json = async function () {
         const body = await json.call(this);
+        globalThis.welcome ??= body.messages?.find(message => message.from === "bot")?.seq;
         return body.messages ? { ...body, messages: body.messages.map(${rewrite}) } : body;
       };
     }`);

@@ -29,7 +29,7 @@ for (const [screen, options] of Object.entries(SCREENS)) {
   test(`no text pushes anything out of view on a ${screen}`, async t => {
     const chat = await open(t, {
       ...options,
-      rewrite: message => message.from === "bot" && message.seq > 3
+      rewrite: message => message.from === "bot" && message.seq > welcome
         ? { ...message, text: `https://lotus.example/${"x".repeat(500)}`, suggestions: ["y".repeat(200), "z"] } : message,
     });
     await chat.page.evaluate(() => { document.getElementById("name").textContent = "N".repeat(60); });
@@ -66,7 +66,7 @@ for (const [screen, options] of [["phone", PHONE], ["desktop", DESKTOP]]) {
       test(`axe finds nothing on a ${screen}, ${colorScheme}, ${locale}`, async t => {
         const chat = await open(t, {
           ...options, colorScheme, locale, bypassCSP: true,
-          rewrite: message => message.seq === 3
+          rewrite: message => message.seq === welcome
             ? { ...message, suggestions: ["how do I return something", "Where are you?"] } : message,
         });
         chat.errorsExpected(/ERR_INTERNET_DISCONNECTED/);
@@ -106,7 +106,7 @@ test("addresses in messages are links, and nothing else becomes an element", asy
 
 test("a text is shown in its own direction", async t => {
   const chat = await open(t, {
-    rewrite: message => message.seq === 3
+    rewrite: message => message.seq === welcome
       ? { ...message, text: "مرحبا، كيف يمكنني مساعدتك؟\nHello", suggestions: ["أين أنتم؟", "Hello?"] } : message,
   });
   const direction = locator => locator.evaluate(each => getComputedStyle(each).direction);

@@ -131,7 +131,7 @@ test("any colour can be read, in light and in dark", async t => {
     for (const [colorScheme, screen] of [["light", PHONE], ["dark", DESKTOP]]) {
       const chat = await openOwned(t, { name: { en: "Lotus" }, default_language: "en", color }, {
         ...screen, colorScheme,
-        rewrite: message => message.seq === 3 ? { ...message, suggestions: ["Where are you?", "Parking"] } : message,
+        rewrite: message => message.seq === welcome ? { ...message, suggestions: ["Where are you?", "Parking"] } : message,
       });
       await chat.suggestions.first().click();
       for (const part of [chat.questions, chat.page.locator(".suggestions button:enabled").first()]) {

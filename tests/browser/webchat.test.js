@@ -75,7 +75,7 @@ test("suggestions stay with their message, and the others can still be chosen", 
 
 test("a welcome can come with suggestions", async t => {
   const chat = await open(t, {
-    rewrite: message => message.seq === 3 ? { ...message, suggestions: ["where is my parcel"] } : message,
+    rewrite: message => message.seq === welcome ? { ...message, suggestions: ["where is my parcel"] } : message,
   });
   await chat.suggestions.first().click();
   await chat.answer(2);

@@ -238,7 +238,7 @@ impl<R: Responder> Dialogue<R> {
             }
             Ok(Ok(Response::Later { deadline, instead })) => {
                 let order = session.answer(message, now);
-                session.expect_reply(deadline.plus(STANDING_IN));
+                session.expect_reply(message, deadline.plus(STANDING_IN));
                 Ok(Made::Turn(PendingTurn::new(message.clone(), order, deadline, instead)))
             }
             Ok(Ok(Response::Nothing)) => {

@@ -48,8 +48,8 @@ pub struct Session {
     moved_at: Timestamp,
     /// The number of the last message that got a reply, or will get it.
     answered: Option<u64>,
-    /// Until when a reply may still be in the making that was asked for.
-    pending_until: Option<Timestamp>,
+    /// The number of the last message whose reply comes later, and until when it may come.
+    pending: Option<(u64, Timestamp)>,
     /// The language the person chose with `/lang`.
     pub chosen_language: Option<Language>,
     /// The language of the last message that showed one; before there is any, the language that the platform states.
@@ -145,17 +145,20 @@ impl Session {
     /// Takes note of a message that is handled now, and says how its reply stands to those before it.
     pub fn answer(&mut self, message: &InboundMessage, now: Timestamp) -> Order {
         self.pass(message, now);
-        let after = self.answered.filter(|answered| *answered < message.number);
+        self.pending = self.pending.filter(|(_, until)| *until > now);
+        let before = |number: &u64| *number < message.number;
+        let pending = self.pending.map(|(number, _)| number);
+        // A straggler waits for nobody but for what is in the making.
+        let after = self.answered.filter(before).or(pending.filter(before));
         let complete = after.is_some_and(|after| !self.missed.touches(after + 1, message.number));
-        let pending_until = self.pending_until.filter(|until| *until > now);
-        self.pending_until = pending_until;
+        let pending_until = self.pending.map(|(_, until)| until);
         self.answered = Some(self.answered.unwrap_or(0).max(message.number));
         Order { after, complete, pending_until }
     }
 
-    /// Takes note that the reply to the message that was [answered](Self::answer) last comes later, until `deadline`.
-    pub fn expect_reply(&mut self, deadline: Timestamp) {
-        self.pending_until = self.pending_until.max(Some(deadline));
+    /// Takes note that the reply to a message that was [answered](Self::answer) comes later, until `deadline`.
+    pub fn expect_reply(&mut self, message: &InboundMessage, deadline: Timestamp) {
+        self.pending = self.pending.max(Some((message.number, deadline)));
     }
 
     /// Takes note of the intents that the reply offers; those of the reply before are forgotten.
@@ -463,9 +466,19 @@ mod tests {
     fn replies_name_the_one_in_the_making_until_its_end() {
         let mut session = Session::default();
         session.answer(&message(1), at(0));
-        session.expect_reply(at(5_000));
+        session.expect_reply(&message(1), at(5_000));
         assert_eq!(session.answer(&message(2), at(4_999)).pending_until, Some(at(5_000)));
         assert_eq!(session.answer(&message(3), at(5_000)).pending_until, None);
+    }
+
+    #[test]
+    fn a_straggler_waits_for_a_reply_in_the_making() {
+        let mut session = Session::default();
+        session.answer(&message(1), at(0));
+        session.expect_reply(&message(1), at(5_000));
+        session.answer(&message(3), at(0));
+        let straggler = session.answer(&message(2), at(0));
+        assert_eq!((straggler.after, straggler.pending_until), (Some(1), Some(at(5_000))));
     }
 
     #[test]
@@ -506,7 +519,7 @@ mod tests {
                 next += skip;
                 let order = session.answer(&message(next), at(0));
                 prop_assert!(order.after.is_none_or(|after| after < next));
-                session.expect_reply(at(next));
+                session.expect_reply(&message(next), at(next));
             }
             session.offer(intents);
             session.chosen_language = "zh".parse().ok();

@@ -22,7 +22,8 @@ const WAIT_STEP: Duration = Duration::from_millis(30);
 /// How long a message that goes back to the queue because it is early stays invisible.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// The pause before a message comes again that could not be handled, and the longest; it doubles each time.
+/// The pause before a message comes again that could not be handled, and the longest. It doubles from the fifth time on: a
+/// failure of a moment is to be over before those after it have waited for long enough.
 const FAILED: Duration = Duration::from_secs(1);
 const MAX_FAILED: Duration = Duration::from_secs(60);
 
@@ -299,7 +300,7 @@ impl<R: Responder> Dialogue<R> {
         if self.clock.now().since(message.received_at) >= GIVEN_UP && record.receives() > 1 {
             return self.give_up(record, reason, response).await;
         }
-        let pause = FAILED * 2_u32.pow(record.receives().clamp(1, 7) - 1);
+        let pause = FAILED * 2_u32.pow(record.receives().clamp(4, 10) - 4);
         self.put_off(record, pause.min(MAX_FAILED), response).await;
     }
 

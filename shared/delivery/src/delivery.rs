@@ -145,10 +145,20 @@ impl<H: Http> Delivery<H> {
     async fn deliver(&self, reply: &Reply, record: &Record, deadline: Timestamp) -> Verdict {
         let waited = record.waited(self.clock.now());
         let mut passage = Passage::new(reply, &self.sends, &self.clock, deadline, waited);
-        let ended = self.platform(reply.conversation.channel).send(&mut passage).await;
-        let attempt = passage.into_attempt();
+        // One that came before mostly waits for another, and would take a turn within the quota in vain.
+        let looked = if record.receives() > 1 { passage.look().await } else { Ok(()) };
+        let ended = match looked {
+            Ok(()) => self.platform(reply.conversation.channel).send(&mut passage).await,
+            waits => waits,
+        };
         match ended {
-            Ok(()) => self.sent(reply, attempt).await,
+            Ok(()) => {
+                passage.settle().await;
+                let channel = ("Channel", reply.conversation.channel.as_str());
+                count("Sent", 1, channel);
+                duration("AnswerTime", self.clock.now().since(reply.received_at), channel);
+                Verdict::Done
+            }
             Err(End::Settled) => {
                 count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
                 Verdict::Done
@@ -160,21 +170,10 @@ impl<H: Http> Delivery<H> {
                 }
                 Verdict::Again(pause)
             }
-            Err(End::Failed { kind, reason }) => self.failed(reply, record, waited, attempt, kind, reason).await,
+            Err(End::Failed { kind, reason }) => {
+                self.failed(reply, record, waited, passage.into_attempt(), kind, reason).await
+            }
         }
-    }
-
-    async fn sent(&self, reply: &Reply, attempt: Option<Attempt>) -> Verdict {
-        let (channel, now) = (("Channel", reply.conversation.channel.as_str()), self.clock.now());
-        if let Some(attempt) = attempt
-            && let Err(error) = self.sends.settle(reply, &attempt, Settled::Sent, now).await
-        {
-            // It is sent, so it must leave the queue; the next reply waits for this one in vain, until its time is over.
-            tracing::error!(reply = %reply.id, %error, "a reply was sent but that cannot be recorded");
-        }
-        count("Sent", 1, channel);
-        duration("AnswerTime", now.since(reply.received_at), channel);
-        Verdict::Done
     }
 
     async fn failed(

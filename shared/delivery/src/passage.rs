@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hoopoe_aws::Clock;
 use hoopoe_message::{Reply, Timestamp};
-use hoopoe_store::sends::Attempt;
+use hoopoe_store::sends::{Attempt, Settled};
 use hoopoe_store::{Begin, Departure, Sends, StoreError};
 
 use crate::http::ANSWER;
@@ -16,11 +16,14 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// How long a reply whose predecessor is about to be settled is waited with before it goes back to the queue, and the
 /// first pause before it looks again; each further one is twice as long.
 const PATIENCE: Duration = Duration::from_millis(500);
-const FIRST_LOOK: Duration = Duration::from_millis(150);
+const FIRST_LOOK: Duration = Duration::from_millis(60);
 
-/// How often a begin is tried whose outcome is unknown: the record may say that the reply is being sent, and only this
-/// function knows that it is not.
-const BEGINS: u32 = 4;
+/// One that has to wait for longer goes back at once.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
+/// How often a record is written where it is not known whether it was: it may say that the reply is being sent, and only
+/// this function knows that it is not, or that it was.
+const WRITES: u32 = 4;
 
 /// Why a reply did not go out, or not all of it.
 #[derive(Clone, Debug)]
@@ -55,7 +58,9 @@ pub(crate) struct Passage<'a> {
     pub(crate) deadline: Timestamp,
     sends: &'a Sends,
     clock: &'a Clock,
+    /// How long ago it was first taken out of the queue when it was taken out this time, and when that was.
     waited: Duration,
+    taken_at: Timestamp,
     owner: u32,
     /// What the record says; `None` until the reply is begun.
     attempt: Option<Attempt>,
@@ -70,7 +75,7 @@ impl<'a> Passage<'a> {
         deadline: Timestamp,
         waited: Duration,
     ) -> Self {
-        Self { reply, deadline, sends, clock, waited, owner: fastrand::u32(1..), attempt: None }
+        Self { reply, deadline, sends, clock, waited, taken_at: clock.now(), owner: fastrand::u32(1..), attempt: None }
     }
 
     /// How much time there is before a request must leave, so that its answer can still be recorded; `None` where there
@@ -85,36 +90,59 @@ impl<'a> Passage<'a> {
         if let Some(attempt) = &self.attempt {
             return Ok(attempt.part);
         }
-        let began = self.clock.now();
-        let mut look = FIRST_LOOK;
-        loop {
-            let now = self.clock.now();
-            let repeatable_until = repeatable_for.map(|window| now.plus(window));
-            let waited = self.waited + now.since(began);
-            let departure = Departure { deadline: self.deadline, waited, repeatable_until, owner: self.owner };
-            match self.record_begin(departure).await? {
-                Begin::Send(attempt) => return Ok(self.attempt.insert(attempt).part),
-                Begin::Settled => return Err(End::Settled),
-                Begin::Wait(pause) => {
-                    let left = PATIENCE.saturating_sub(now.since(began));
-                    if pause > Duration::from_secs(1) || left.is_zero() {
-                        return Err(End::Wait(pause));
-                    }
-                    tokio::time::sleep(look.min(pause).min(left)).await;
-                    look *= 3;
-                }
-                Begin::Unknown(attempt) => {
-                    let part = attempt.part;
-                    let dropped = attempt.repeatable_until.is_some_and(|until| now < until) && repeatable_for.is_some();
-                    self.attempt = Some(attempt);
-                    let reason = "the function ended during the send";
-                    return if dropped {
-                        Ok(part)
-                    } else {
-                        Err(End::failed(Kind::Unknown { repeatable: false }, reason))
-                    };
+        let departure = self.departure(repeatable_for);
+        let mut begun = self.record_begin(departure).await?;
+        let (mut left, mut look) = (PATIENCE, FIRST_LOOK);
+        while let Begin::Wait(pause) = begun {
+            if pause > LONGEST_LOOK || left.is_zero() {
+                return Err(End::Wait(pause));
+            }
+            let step = look.min(left);
+            tokio::time::sleep(step).await;
+            (left, look) = (left - step, look * 2);
+            let departure = self.departure(repeatable_for);
+            begun = match self.waits(departure).await? {
+                Some(pause) => Begin::Wait(pause),
+                None => self.record_begin(departure).await?,
+            };
+        }
+        match begun {
+            Begin::Send(attempt) => Ok(self.attempt.insert(attempt).part),
+            Begin::Settled => Err(End::Settled),
+            Begin::Wait(pause) => Err(End::Wait(pause)),
+            Begin::Unknown(attempt) => {
+                let part = attempt.part;
+                let known = attempt.repeatable_until.is_some_and(|until| self.clock.now() < until);
+                self.attempt = Some(attempt);
+                let reason = "the function ended during the send";
+                if known && repeatable_for.is_some() {
+                    Ok(part)
+                } else {
+                    Err(End::failed(Kind::Unknown { repeatable: false }, reason))
                 }
             }
+        }
+    }
+
+    /// Whether the reply's turn may have come, before anything is taken for it that others could use.
+    pub(crate) async fn look(&self) -> Result<(), End> {
+        match self.waits(self.departure(None)).await? {
+            Some(pause) => Err(End::Wait(pause)),
+            None => Ok(()),
+        }
+    }
+
+    async fn waits(&self, departure: Departure) -> Result<Option<Duration>, End> {
+        self.sends.waits(self.reply, departure, self.clock.now()).await.map_err(|error| End::store(&error))
+    }
+
+    fn departure(&self, repeatable_for: Option<Duration>) -> Departure {
+        let now = self.clock.now();
+        Departure {
+            deadline: self.deadline,
+            waited: self.waited + now.since(self.taken_at),
+            repeatable_until: repeatable_for.map(|window| now.plus(window)),
+            owner: self.owner,
         }
     }
 
@@ -122,7 +150,7 @@ impl<'a> Passage<'a> {
         for tried in 1.. {
             match self.sends.begin(self.reply, departure, self.clock.now()).await {
                 Ok(begin) => return Ok(begin),
-                Err(error) if tried == BEGINS || error.needs_operator() || self.time_left().is_none() => {
+                Err(error) if tried == WRITES || error.needs_operator() || self.time_left().is_none() => {
                     return Err(End::store(&error));
                 }
                 Err(error) => tracing::warn!(reply = %self.reply.id, %error, "a begin is tried again"),
@@ -157,6 +185,22 @@ impl<'a> Passage<'a> {
     pub(crate) fn went_out(&mut self) {
         if let Some(attempt) = &mut self.attempt {
             attempt.next_part();
+        }
+    }
+
+    /// Takes note that all of the reply went out. A failure is logged: the platform has it all the same, so it must leave the
+    /// queue, and those after it wait in vain until its time is over.
+    pub(crate) async fn settle(&self) {
+        let Some(attempt) = &self.attempt else { return };
+        for tried in 1..=WRITES {
+            let Err(error) = self.sends.settle(self.reply, attempt, Settled::Sent, self.clock.now()).await else {
+                return;
+            };
+            tracing::error!(reply = %self.reply.id, %error, "a reply was sent but that cannot be recorded");
+            if error.needs_operator() || self.deadline.since(self.clock.now()) < SETTLING {
+                return;
+            }
+            tokio::time::sleep(FIRST_LOOK * 2_u32.pow(tried)).await;
         }
     }
 

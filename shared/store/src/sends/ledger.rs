@@ -1,9 +1,11 @@
 //! What the item of a conversation's sends says, and what follows from it: pure functions over its values.
 
+pub(super) mod before;
+
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use hoopoe_message::{MessageId, Reply, Timestamp};
+use hoopoe_message::{Reply, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Attempt, Begin, LIFETIME, Revival, json};
@@ -108,6 +110,21 @@ pub(super) enum State {
     Waiting,
 }
 
+/// How a reply stands that is not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It may be begun.
+    New,
+    Sent,
+    /// It was given up, with so many parts sent, and perhaps the next one.
+    Dead {
+        part: usize,
+        in_doubt: bool,
+    },
+    /// What became of it is not known any more.
+    Forgotten,
+}
+
 /// Who begins a reply, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
@@ -192,16 +209,14 @@ impl Ledger {
                 }
             };
         }
-        if self.rest.gave_up(number) {
-            return Change::Keep(Begin::Settled);
-        }
-        if self.last.is_some_and(|last| number <= last) && !self.rest.missed.contains(number) {
-            if number >= self.rest.known_from {
-                return Change::Keep(Begin::Settled);
+        match self.standing(number) {
+            Standing::Sent | Standing::Dead { .. } => return Change::Keep(Begin::Settled),
+            Standing::Forgotten => {
+                let entry = Entry { in_doubt: true, repeatable_until: None, ..Entry::first(number, by).0 };
+                self.open.push(entry);
+                return Change::Write(Begin::Unknown(entry.attempt()));
             }
-            let entry = Entry { in_doubt: true, repeatable_until: None, ..Entry::first(number, by).0 };
-            self.open.push(entry);
-            return Change::Write(Begin::Unknown(entry.attempt()));
+            Standing::New => {}
         }
         if let Some(pause) = held_back {
             return Change::Keep(Begin::Wait(pause));
@@ -261,20 +276,31 @@ impl Ledger {
             entry.until = until;
             return Change::Write(());
         }
-        if self.is_settled(number) {
+        if matches!(self.standing(number), Standing::Sent | Standing::Dead { .. }) {
             return Change::Keep(());
         }
         self.make_room(number, now);
         if self.open.len() >= MAX_OPEN {
             return Change::Keep(());
         }
-        self.open.push(Entry { until, ..Entry::revived(number, 0, now) });
+        self.open.push(Entry::waiting(number, 0, until));
         Change::Write(())
     }
 
-    fn is_settled(&self, number: u64) -> bool {
-        let known = self.last.is_some_and(|last| number <= last);
-        self.rest.gave_up(number) || known && !self.rest.missed.contains(number) && number >= self.rest.known_from
+    /// How a reply stands that has no entry.
+    fn standing(&self, number: u64) -> Standing {
+        if self.rest.dead.contains(number) {
+            return Standing::Dead { part: 0, in_doubt: false };
+        }
+        if let Some(&(_, part, in_doubt)) = self.rest.dead_in_part.iter().find(|(dead, ..)| *dead == number) {
+            return Standing::Dead { part, in_doubt };
+        }
+        let passed = self.last.is_some_and(|last| number <= last) && !self.rest.missed.contains(number);
+        match (passed, number < self.rest.known_from) {
+            (false, _) => Standing::New,
+            (true, false) => Standing::Sent,
+            (true, true) => Standing::Forgotten,
+        }
     }
 
     /// Drops an entry that holds nobody back any more, if there are too many. Its reply can still be begun, unless the
@@ -342,33 +368,35 @@ impl Ledger {
                     if !even_in_doubt {
                         return Change::Keep(Revival::InDoubt);
                     }
-                    *entry = Entry::revived(number, entry.part, now);
+                    *entry = Entry::waiting(number, entry.part, now);
                     Change::Write(Revival::Ready)
                 }
                 // Revived before by a command that ended before it could delete the letter.
                 _ => Change::Keep(Revival::Ready),
             };
         }
-        let in_part = self.rest.dead_in_part.iter().find(|(dead, ..)| *dead == number).copied();
-        let known = self.last.is_some_and(|last| number <= last);
-        let (part, in_doubt) = match in_part {
-            Some((_, part, in_doubt)) => (part, in_doubt),
-            None if self.rest.dead.contains(number) => (0, false),
-            None if self.rest.missed.contains(number) && number >= self.rest.known_from => (0, false),
-            None if known && number >= self.rest.known_from => return Change::Keep(Revival::Sent),
-            // Its record was dropped, by its age or for others.
-            None => (0, known || now.since(reply.created_at) >= LIFETIME),
+        let (part, in_doubt) = match self.standing(number) {
+            Standing::Sent => return Change::Keep(Revival::Sent),
+            Standing::Dead { part, in_doubt } => (part, in_doubt),
+            Standing::Forgotten => (0, true),
+            // Never begun, or revived before; or its record has expired.
+            Standing::New if now.since(reply.created_at) < LIFETIME || even_in_doubt => {
+                return Change::Keep(Revival::Ready);
+            }
+            Standing::New => (0, true),
         };
         if in_doubt && !even_in_doubt {
             return Change::Keep(Revival::InDoubt);
         }
-        if !known {
-            return Change::Keep(Revival::Ready);
-        }
         self.rest.dead.remove(number);
         self.rest.dead_in_part.retain(|(dead, ..)| *dead != number);
-        self.make_room(number, now);
-        self.open.push(Entry::revived(number, part, now));
+        if part == 0 {
+            // As one that was passed over: it can be begun, and needs no entry for that.
+            self.rest.missed.insert(number, number);
+        } else {
+            self.make_room(number, now);
+            self.open.push(Entry::waiting(number, part, now));
+        }
         self.rest.bound();
         Change::Write(Revival::Ready)
     }
@@ -403,9 +431,10 @@ impl Entry {
         Self { refusals, part, in_doubt, repeatable_until, ..*self }
     }
 
-    const fn revived(number: u64, part: usize, now: Timestamp) -> Self {
+    /// One that nobody has begun, from a part on.
+    const fn waiting(number: u64, part: usize, until: Timestamp) -> Self {
         let state = State::Waiting;
-        Self { number, state, refusals: 0, part, until: now, owner: NOBODY, in_doubt: false, repeatable_until: None }
+        Self { number, state, refusals: 0, part, until, owner: NOBODY, in_doubt: false, repeatable_until: None }
     }
 
     const fn go_on(&mut self, by: &Beginning) {
@@ -422,10 +451,6 @@ impl Entry {
 }
 
 impl Rest {
-    fn gave_up(&self, number: u64) -> bool {
-        self.dead.contains(number) || self.dead_in_part.iter().any(|(dead, ..)| *dead == number)
-    }
-
     /// Drops the oldest of what is too much, and takes note from where on all is known.
     fn bound(&mut self) {
         while self.dead_in_part.len() > MAX_DEAD_IN_PART {
@@ -440,354 +465,5 @@ impl Rest {
     }
 }
 
-/// The items of the release before: for each of the last 64 replies an attribute `m:<id of the event>`, a map of `state`
-/// (`sending`, `waiting`, `sent`, `dead`), `number`, `attempt`, `part`, `until` and perhaps `in_doubt`; and `hold`. They
-/// are read until they expire, eight days after the last reply before the upgrade, and written anew at the next reply.
-pub(super) mod before {
-    use super::*;
-
-    const REPLY: &str = "m:";
-    const REMEMBERED: u64 = 64;
-
-    pub(crate) fn attribute(id: &MessageId) -> String {
-        format!("{REPLY}{}", id.as_str())
-    }
-
-    /// The attributes that an upgraded item does not have.
-    pub(crate) fn names(item: &Item) -> impl Iterator<Item = &String> {
-        item.keys().filter(|name| name.starts_with(REPLY) || *name == "hold")
-    }
-
-    /// Adds what an item says in the old way.
-    pub(crate) fn read(item: &Item, ledger: &mut Ledger) -> Result<(), StoreError> {
-        let shape = || StoreError::Shape { operation: "reading a send record", what: "a record of the release before" };
-        if names(item).next().is_none() {
-            return Ok(());
-        }
-        if !item.contains_key("rest")
-            && let Some(last) = ledger.last
-        {
-            ledger.rest.missed.insert(last.saturating_sub(REMEMBERED), last);
-        }
-        let mut records = Vec::new();
-        for (_, value) in item.iter().filter(|(name, _)| name.starts_with(REPLY)) {
-            let record = value.as_m().map_err(|_| shape())?;
-            records.push((read_number(record, "number").ok_or_else(shape)?, record));
-        }
-        records.sort_by_key(|(number, _)| *number);
-        for (number, record) in records {
-            ledger.rest.missed.remove(number);
-            let part = read_number(record, "part").and_then(|part| usize::try_from(part).ok()).ok_or_else(shape)?;
-            let until = Timestamp::from_millis(read_number(record, "until").ok_or_else(shape)?);
-            let in_doubt = record.contains_key("in_doubt");
-            let state = match read_text(record, "state") {
-                Some("sent") => continue,
-                Some("dead") if part == 0 && !in_doubt => {
-                    ledger.rest.dead.insert(number, number);
-                    continue;
-                }
-                Some("dead") => {
-                    ledger.rest.dead_in_part.push((number, part, in_doubt));
-                    continue;
-                }
-                Some("sending") => State::Sending,
-                Some("waiting") => State::Waiting,
-                _ => return Err(shape()),
-            };
-            let entry = Entry { number, state, refusals: 0, part, until, owner: 0, in_doubt, repeatable_until: None };
-            ledger.open.push(entry);
-        }
-        ledger.rest.bound();
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use hoopoe_message::{BotId, Channel, Conversation};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::item::size;
-
-    const GAP: Duration = Duration::from_secs(2);
-
-    fn reply(number: u64, after: Option<u64>) -> Reply {
-        Reply {
-            id: MessageId::try_from(format!("e{number}")).expect("a valid id"),
-            conversation: Conversation { channel: Channel::Telegram, bot: BotId::default(), chat: "7".into() },
-            address: String::new(),
-            number,
-            after,
-            complete: true,
-            pending_until: None,
-            received_at: Timestamp::from_secs(100),
-            created_at: Timestamp::from_secs(100),
-            text: "hello".into(),
-            suggestions: vec![],
-            decision: None,
-        }
-    }
-
-    /// At this second, by this function, after so many milliseconds of waiting.
-    fn by(owner: u32, second: u64, waited: u64) -> Beginning {
-        Beginning {
-            owner,
-            deadline: Timestamp::from_secs(second + 30),
-            repeatable_until: None,
-            waited: Duration::from_millis(waited),
-            gap: GAP,
-            now: Timestamp::from_secs(second),
-        }
-    }
-
-    impl Ledger {
-        fn begun(&mut self, reply: &Reply, by: &Beginning) -> Begin {
-            match self.begin(reply, by) {
-                Change::Keep(begin) | Change::Write(begin) => begin,
-            }
-        }
-
-        fn revived(&mut self, reply: &Reply, even_in_doubt: bool, second: u64) -> Revival {
-            match self.revive(reply, even_in_doubt, Timestamp::from_secs(second)) {
-                Change::Keep(revival) | Change::Write(revival) => revival,
-            }
-        }
-
-        /// With a reply sent.
-        fn sent(mut self, number: u64, after: Option<u64>) -> Self {
-            let reply = reply(number, after);
-            assert!(matches!(self.begun(&reply, &by(1, 100, 10_000)), Begin::Send(_)), "{number}");
-            self.settle(&reply, None, Timestamp::default());
-            self
-        }
-
-        fn item(&self) -> Item {
-            let values = self.values().into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-            values.collect()
-        }
-    }
-
-    #[test]
-    fn what_is_sent_stays_sent_however_many_come_after_it() {
-        let mut ledger = (2..=10_000).fold(Ledger::default().sent(1, None), |ledger, n| ledger.sent(n, Some(n - 1)));
-        for number in [1, 2, 5000, 10_000] {
-            assert_eq!(ledger.begun(&reply(number, None), &by(2, 1_000_000, 0)), Begin::Settled);
-        }
-        assert_eq!((ledger.open.len(), &ledger.rest), (0, &Rest::default()));
-    }
-
-    #[test]
-    fn a_reply_waits_for_the_one_before_it_from_when_it_was_first_seen() {
-        let mut ledger = Ledger::default().sent(1, None);
-        let third = Reply { complete: false, ..reply(3, Some(2)) };
-        assert!(matches!(ledger.begun(&third, &by(2, 900, 1999)), Begin::Wait(_)), "it was created long ago");
-        assert!(matches!(ledger.begun(&third, &by(2, 900, 2000)), Begin::Send(_)), "the one before it does not come");
-        ledger.settle(&third, None, Timestamp::default());
-        let mut ledger = ledger.sent(2, None);
-        assert_eq!(ledger.begun(&reply(2, None), &by(2, 901, 0)), Begin::Settled, "it is sent once all the same");
-        assert!(ledger.rest.missed.is_empty());
-    }
-
-    #[test]
-    fn a_reply_in_the_making_is_waited_for_until_its_end() {
-        let mut ledger = Ledger::default().sent(1, None);
-        let next = Reply { pending_until: Some(Timestamp::from_secs(160)), ..reply(3, Some(2)) };
-        assert!(matches!(ledger.begun(&next, &by(2, 161, 60_000)), Begin::Wait(_)));
-        assert!(matches!(ledger.begun(&next, &by(2, 162, 60_000)), Begin::Send(_)));
-    }
-
-    #[test]
-    fn a_send_under_way_is_left_alone_until_its_function_must_be_gone_and_is_then_in_doubt() {
-        let mut ledger = Ledger::default();
-        assert!(matches!(ledger.begun(&reply(1, None), &by(1, 100, 0)), Begin::Send(_)));
-        assert_eq!(ledger.begun(&reply(1, None), &by(2, 110, 0)), Begin::Wait(Duration::from_secs(20)));
-        let Begin::Unknown(attempt) = ledger.begun(&reply(1, None), &by(2, 130, 0)) else {
-            panic!("its function died")
-        };
-        assert!(attempt.in_doubt);
-        assert!(matches!(ledger.begun(&reply(1, None), &by(3, 131, 0)), Begin::Wait(_)), "one function acts on it");
-    }
-
-    #[test]
-    fn a_begin_whose_answer_was_lost_finds_itself() {
-        let mut ledger = Ledger::default();
-        ledger.begun(&reply(1, None), &by(1, 100, 0));
-        assert!(matches!(ledger.begun(&reply(1, None), &by(1, 101, 0)), Begin::Send(_)));
-    }
-
-    #[test]
-    fn what_is_tried_again_holds_back_the_ones_after_it_and_its_own_copies() {
-        let mut ledger = Ledger::default().sent(1, None);
-        ledger.begun(&reply(2, Some(1)), &by(1, 100, 0));
-        let entry = ledger.mine(2, 1).expect("it is begun");
-        *entry = Entry { state: State::Waiting, until: Timestamp::from_secs(160), refusals: 1, ..*entry };
-        for (number, after) in [(2, Some(1)), (3, Some(2)), (4, None)] {
-            let begun = ledger.begun(&reply(number, after), &by(2, 110, 60_000));
-            assert_eq!(begun, Begin::Wait(Duration::from_secs(50)), "{number}");
-        }
-        assert!(matches!(ledger.begun(&reply(2, Some(1)), &by(2, 160, 0)), Begin::Send(Attempt { refusals: 1, .. })));
-        // Nobody came back for it: SQS has moved it to the dead-letter queue.
-        let gone = Timestamp::from_secs(190).plus(SENDING_STALE).as_secs();
-        assert!(matches!(ledger.begun(&reply(3, Some(2)), &by(3, gone, 60_000)), Begin::Send(_)));
-    }
-
-    #[test]
-    fn a_reply_that_is_held_holds_back_the_ones_after_it() {
-        let mut ledger = Ledger::default().sent(1, None);
-        let until = Timestamp::from_secs(160);
-        assert!(matches!(ledger.hold(2, until, Timestamp::from_secs(100)), Change::Write(())));
-        assert_eq!(ledger.begun(&reply(3, Some(2)), &by(1, 110, 60_000)), Begin::Wait(Duration::from_secs(50)));
-        assert!(matches!(ledger.begun(&reply(2, Some(1)), &by(1, 160, 0)), Begin::Send(_)));
-        assert!(matches!(ledger.hold(1, until, Timestamp::from_secs(100)), Change::Keep(())), "it is sent");
-    }
-
-    #[test]
-    fn a_dead_reply_gets_a_new_life_once() {
-        let mut ledger = Ledger::default();
-        ledger.begun(&reply(1, None), &by(1, 100, 0));
-        ledger.settle(&reply(1, None), Some((0, false)), Timestamp::default());
-        let mut ledger = ledger.sent(2, Some(1));
-        assert_eq!(ledger.begun(&reply(1, None), &by(2, 110, 0)), Begin::Settled, "a copy in the queue");
-        assert_eq!(ledger.revived(&reply(1, None), false, 120), Revival::Ready);
-        // The command ended before it queued the reply, or queued it and could not remove the letter.
-        assert_eq!(ledger.revived(&reply(1, None), false, 121), Revival::Ready);
-        assert!(matches!(ledger.begun(&reply(1, None), &by(2, 122, 0)), Begin::Send(_)));
-        assert_eq!(ledger.revived(&reply(1, None), true, 123), Revival::UnderWay);
-        ledger.settle(&reply(1, None), None, Timestamp::default());
-        assert_eq!(ledger.revived(&reply(1, None), true, 124), Revival::Sent);
-    }
-
-    #[test]
-    fn what_the_platform_may_have_is_revived_on_request_only_and_goes_on_at_its_part() {
-        let mut ledger = Ledger::default();
-        ledger.begun(&reply(1, None), &by(1, 100, 0));
-        ledger.settle(&reply(1, None), Some((2, true)), Timestamp::default());
-        assert_eq!(ledger.revived(&reply(1, None), false, 120), Revival::InDoubt);
-        assert_eq!(ledger.revived(&reply(1, None), true, 120), Revival::Ready);
-        let begun = ledger.begun(&reply(1, None), &by(2, 121, 0));
-        assert!(matches!(begun, Begin::Send(Attempt { part: 2, in_doubt: false, .. })), "{begun:?}");
-    }
-
-    #[test]
-    fn a_function_that_died_each_time_leaves_a_doubt() {
-        let mut ledger = Ledger::default();
-        ledger.begun(&reply(1, None), &by(1, 100, 0));
-        assert_eq!(ledger.revived(&reply(1, None), false, 131), Revival::InDoubt);
-        assert_eq!(ledger.revived(&reply(1, None), true, 131), Revival::Ready);
-    }
-
-    #[test]
-    fn a_reply_without_a_record_is_in_doubt_where_there_may_have_been_one() {
-        let days = |days: u64| 100 + days * 24 * 3600;
-        assert_eq!(Ledger::default().revived(&reply(1, None), false, days(1)), Revival::Ready);
-        assert_eq!(Ledger::default().revived(&reply(1, None), false, days(8)), Revival::InDoubt);
-        assert_eq!(Ledger::default().revived(&reply(1, None), true, days(8)), Revival::Ready);
-    }
-
-    #[test]
-    fn what_the_release_before_wrote_is_read() {
-        assert_eq!(before::attribute(&reply(6, None).id), "m:e6");
-        let record = |state: &str, of: u64, part: u64| {
-            AttributeValue::M(
-                [
-                    ("state".to_owned(), text(state)),
-                    ("number".to_owned(), number(of)),
-                    ("attempt".to_owned(), number(1)),
-                    ("part".to_owned(), number(part)),
-                    ("until".to_owned(), number(130_000)),
-                ]
-                .into(),
-            )
-        };
-        let item: Item = [
-            ("last".to_owned(), number(9)),
-            ("m:e6".to_owned(), record("dead", 6, 0)),
-            ("m:e7".to_owned(), record("sent", 7, 1)),
-            ("m:e9".to_owned(), record("sent", 9, 1)),
-            ("m:e10".to_owned(), record("sending", 10, 1)),
-        ]
-        .into();
-        let ledger = Ledger::read(&item).expect("readable");
-        let begun = |number: u64| ledger.clone().begun(&reply(number, Some(9)), &by(1, 110, 0));
-        assert_eq!((begun(6), begun(7), begun(9)), (Begin::Settled, Begin::Settled, Begin::Settled));
-        assert!(matches!(begun(8), Begin::Send(_)), "it was passed over");
-        assert!(matches!(begun(10), Begin::Wait(_)), "another function sends it");
-        assert_eq!(before::names(&item).count(), 4);
-        let written = Ledger::read(&ledger.item()).expect("readable");
-        assert_eq!(written, ledger);
-    }
-
-    /// What may happen to a reply.
-    #[derive(Clone, Copy, Debug)]
-    enum Event {
-        Send,
-        Refuse,
-        GiveUp,
-        Die,
-        Hold,
-        Revive,
-    }
-
-    fn event() -> impl Strategy<Value = (Event, u64, u64)> {
-        let event = prop_oneof![
-            6 => Just(Event::Send), 2 => Just(Event::Refuse), 1 => Just(Event::GiveUp), 1 => Just(Event::Die),
-            1 => Just(Event::Hold), 1 => Just(Event::Revive),
-        ];
-        (event, 0..6_u64, 0..900_u64)
-    }
-
-    proptest! {
-        /// Whatever happens, no reply leaves twice without a doubt or an operator, and the item is one write unit.
-        #[test]
-        fn nothing_is_said_twice_and_an_item_is_one_write_unit(events in proptest::collection::vec(event(), 1..300)) {
-            let (mut ledger, mut said) = (Ledger::default(), std::collections::BTreeMap::<u64, u32>::new());
-            let (mut newest, mut now, mut owner) = (1_764_000_000_000_u64, 100, 0);
-            for (event, back, later) in events {
-                now += later;
-                owner += 1;
-                newest += u64::from(back == 0);
-                let number = newest - back;
-                let reply = Reply { complete: false, ..reply(number, (back == 0).then(|| number - 1)) };
-                let by = by(owner, now, 60_000);
-                let times = said.entry(number).or_default();
-                match event {
-                    Event::Hold => {
-                        let _ = ledger.hold(number, Timestamp::from_secs(now + 60), by.now);
-                    }
-                    Event::Revive => {
-                        if ledger.revived(&reply, false, now) == Revival::Sent {
-                            prop_assert!(*times > 0, "{} was never said", number);
-                        }
-                    }
-                    _ => match ledger.begun(&reply, &by) {
-                        Begin::Send(attempt) => {
-                            prop_assert!(!attempt.in_doubt);
-                            match event {
-                                Event::Send => {
-                                    prop_assert_eq!(*times, 0, "{} is said twice", number);
-                                    *times += 1;
-                                    ledger.settle(&reply, None, Timestamp::default());
-                                }
-                                Event::GiveUp => ledger.settle(&reply, Some((attempt.part, false)), Timestamp::default()),
-                                Event::Die => *times += 1,
-                                _ => {
-                                    let entry = ledger.mine(number, owner).expect("it is begun");
-                                    *entry = Entry { state: State::Waiting, until: Timestamp::from_secs(now + 30), ..*entry };
-                                }
-                            }
-                        }
-                        Begin::Unknown(attempt) => ledger.settle(&reply, Some((attempt.part, true)), Timestamp::default()),
-                        Begin::Settled | Begin::Wait(_) => {}
-                    },
-                }
-                let mut item = ledger.item();
-                prop_assert_eq!(&Ledger::read(&item).expect("its own"), &ledger);
-                let name = format!("whatsapp/{}/{}", "b".repeat(32), "c".repeat(Conversation::MAX_CHAT_BYTES));
-                item.insert("conversation".to_owned(), text(name));
-                item.insert("expires_at".to_owned(), crate::item::number(1_764_000_000));
-                prop_assert!(size(&item) <= 1024, "{} bytes: {:?}", size(&item), ledger);
-            }
-        }
-    }
-}
+mod tests;

@@ -572,10 +572,25 @@ fn any_answer() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![any::<Vec<u8>>(), object]
 }
 
+/// Nobody knows then whether the platform has the message.
+#[test]
+fn what_a_gateway_answers_in_the_platforms_place_is_no_refusal() {
+    fn check<P: Counterpart>() {
+        let page = b"<html><body><h1>Gateway Time-out</h1></body></html>";
+        let outcome =
+            |status: u16| P::outcome(StatusCode::from_u16(status).expect("in range"), &HeaderMap::new(), page);
+        for status in [408, 502, 504, 520, 522, 523, 524] {
+            assert!(matches!(outcome(status), Outcome::Unknown { .. }), "{status}: {:?}", outcome(status));
+        }
+        assert!(matches!(outcome(503), Outcome::Refused { .. }), "what is turned away was not taken");
+    }
+    on_every_platform!(check);
+}
+
 #[test]
 fn any_answer_has_an_outcome() {
     fn bounded(outcome: Outcome) -> Result<(), TestCaseError> {
-        if let Outcome::Refused { reason, .. } = outcome {
+        if let Outcome::Refused { reason, .. } | Outcome::Unknown { reason } = outcome {
             prop_assert!(reason.len() <= 200, "{}", reason);
         }
         Ok(())

@@ -13,7 +13,7 @@ use hoopoe_store::{Session, Sessions};
 use hoopoe_telemetry::count;
 
 use crate::pending::PendingTurn;
-use crate::responder::{Responder, Response};
+use crate::responder::{Responder, Response, reply};
 
 /// A message that came before its predecessor is waited with for so long before it goes back to the queue.
 const WAIT: Duration = Duration::from_millis(300);
@@ -220,27 +220,14 @@ impl<R: Responder> Dialogue<R> {
         let answered =
             catch_unwind(AssertUnwindSafe(|| self.responder.respond(read, waiting.at, message, session, now)));
         match answered {
-            Ok(Ok(Response::Say { text, suggestions, decision })) => {
+            Ok(Ok(Response::Say(answer))) => {
                 let order = session.answer(message, now);
-                Ok(Made::Reply(Reply {
-                    id: message.id.clone(),
-                    conversation: message.conversation.clone(),
-                    address: message.address.clone(),
-                    number: message.number,
-                    after: order.after,
-                    complete: order.complete,
-                    pending_until: order.pending_until,
-                    received_at: message.received_at,
-                    created_at: now,
-                    text,
-                    suggestions,
-                    decision,
-                }))
+                Ok(Made::Reply(reply(message, order, answer, now)))
             }
             Ok(Ok(Response::Later { deadline, instead })) => {
                 let order = session.answer(message, now);
                 session.expect_reply(message, deadline.plus(STANDING_IN));
-                Ok(Made::Turn(PendingTurn::new(message.clone(), order, deadline, instead)))
+                Ok(Made::Turn(PendingTurn { message: message.clone(), order, deadline, instead }))
             }
             Ok(Ok(Response::Nothing)) => {
                 session.pass(message, now);

@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hoopoe_aws::{Clock, SdkConfig};
-use hoopoe_message::{InboundMessage, Reply, Timestamp, wire};
+use hoopoe_message::{InboundMessage, Timestamp, wire};
 use hoopoe_queue::consumer::{Buried, PutOff};
 use hoopoe_queue::{Batch, BatchResponse, Consumer, QueueSender, Record};
 use hoopoe_store::Turns;
 use hoopoe_store::sessions::Order;
 use hoopoe_store::turns::{Answer, Write};
 use serde::{Deserialize, Serialize};
+
+use crate::responder::reply;
 
 /// What is left of a function's time for storing the answer and queueing the reply.
 const STORING: Duration = Duration::from_secs(5);
@@ -31,43 +33,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct PendingTurn {
     /// What was asked.
     pub message: InboundMessage,
-    /// The number of the message answered before it.
-    pub after: Option<u64>,
-    /// As in [`Reply`].
-    pub complete: bool,
-    /// As in [`Reply`].
-    pub pending_until: Option<Timestamp>,
+    /// How its reply stands to those before it.
+    #[serde(flatten)]
+    pub order: Order,
     /// Until when an answer is of use.
     pub deadline: Timestamp,
     /// What is said where there is none by then.
     pub instead: String,
-}
-
-impl PendingTurn {
-    pub(crate) fn new(message: InboundMessage, order: Order, deadline: Timestamp, instead: String) -> Self {
-        let Order { after, complete, pending_until } = order;
-        Self { message, after, complete, pending_until, deadline, instead }
-    }
-
-    fn reply(&self, answer: Answer, now: Timestamp) -> Reply {
-        let InboundMessage { id, conversation, address, number, received_at, .. } = self.message.clone();
-        let Answer { text, suggestions, decision } = answer;
-        let (after, complete, pending_until) = (self.after, self.complete, self.pending_until);
-        Reply {
-            id,
-            conversation,
-            address,
-            number,
-            after,
-            complete,
-            pending_until,
-            received_at,
-            created_at: now,
-            text,
-            suggestions,
-            decision,
-        }
-    }
 }
 
 /// Writes answers, in its own time.
@@ -155,7 +127,7 @@ impl<A: Author> Pending<A> {
             tracing::error!(message = %turn.message.id, %error, "an answer cannot be stored");
             AGAIN
         })?;
-        let reply = turn.reply(answer, self.clock.now());
+        let reply = reply(&turn.message, turn.order, answer, self.clock.now());
         self.outbound.send(conversation, &reply).await.map_err(|error| {
             tracing::error!(message = %turn.message.id, %error, "a reply cannot be queued");
             AGAIN

@@ -1,7 +1,9 @@
 //! What a message is answered with.
 
-use hoopoe_message::{Decision, InboundMessage, Timestamp};
+use hoopoe_message::{InboundMessage, Reply, Timestamp};
 use hoopoe_store::Session;
+use hoopoe_store::sessions::Order;
+use hoopoe_store::turns::Answer;
 
 /// Answers messages. Order, sessions and retries are not its business: it is asked for each message in its turn.
 pub trait Responder: Send + Sync {
@@ -33,14 +35,7 @@ pub trait Responder: Send + Sync {
 #[derive(Debug, PartialEq)]
 pub enum Response {
     /// This.
-    Say {
-        /// The words.
-        text: String,
-        /// Quick replies.
-        suggestions: Vec<String>,
-        /// How the bot came to it; `None` for commands and events.
-        decision: Option<Decision>,
-    },
+    Say(Answer),
     /// Something that another function writes, and that comes later.
     Later {
         /// Until when it is of use.
@@ -50,4 +45,25 @@ pub enum Response {
     },
     /// Nothing: it was said before, or nobody is there to hear it.
     Nothing,
+}
+
+/// The reply that says an answer to a message.
+pub(crate) fn reply(message: &InboundMessage, order: Order, answer: Answer, now: Timestamp) -> Reply {
+    let InboundMessage { id, conversation, address, number, received_at, .. } = message.clone();
+    let Order { after, complete, pending_until } = order;
+    let Answer { text, suggestions, decision } = answer;
+    Reply {
+        id,
+        conversation,
+        address,
+        number,
+        after,
+        complete,
+        pending_until,
+        received_at,
+        created_at: now,
+        text,
+        suggestions,
+        decision,
+    }
 }

@@ -7,6 +7,7 @@ use hoopoe_encoder::{Embeddings, Encoder, EncoderError, EncoderFiles, Options};
 use hoopoe_knowledge::{Date, Knowledge, LoadError, Suggestion, TextName};
 use hoopoe_message::{ChannelEvent, Command, Content, Decision, InboundMessage, Language, Timestamp};
 use hoopoe_store::Session;
+use hoopoe_store::turns::Answer;
 use hoopoe_telemetry::{count, count_with};
 
 use crate::responder::{Responder, Response};
@@ -129,7 +130,7 @@ impl Written {
 
     fn text(&self, name: TextName, language: Language, decision: Option<Decision>) -> Response {
         let text = self.knowledge.text(name, language).to_owned();
-        Response::Say { text, suggestions: Vec::new(), decision }
+        Response::Say(Answer { text, suggestions: Vec::new(), decision })
     }
 
     fn language(&self, session: &Session) -> Language {
@@ -200,7 +201,7 @@ impl Responder for Written {
 fn offer(session: &mut Session, text: &str, offered: &[Suggestion<'_>], decision: Option<Decision>) -> Response {
     session.offer(offered.iter().map(|suggestion| suggestion.intent.to_owned()));
     let suggestions = offered.iter().map(|suggestion| suggestion.title.to_owned()).collect();
-    Response::Say { text: text.to_owned(), suggestions, decision }
+    Response::Say(Answer { text: text.to_owned(), suggestions, decision })
 }
 
 /// Takes the language that the platform states for the person's own, if the bot speaks it and nothing better is known.

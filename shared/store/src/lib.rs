@@ -3,14 +3,14 @@
 //! | module | table | written by | what it holds |
 //! |---|---|---|---|
 //! | [`claims`] | Claims | webhook functions | which events were seen, and each conversation's next number |
-//! | [`sessions`] | Sessions | inference | the last turns of a conversation, until it goes quiet |
+//! | [`sessions`] | Sessions | inference | what the bot remembers of a conversation, until it goes quiet |
 //! | [`turns`] | Sessions | inference, whoever answers later | the answers that come later |
 //! | [`sends`] | Sends | deliver | which replies went out, and in what order |
 //! | [`transcripts`] | Transcripts | webchat, deliver, wechat | what the web page shows; replies that are fetched |
 //!
 //! Every item carries `expires_at` (epoch seconds), DynamoDB's time to live. AWS deletes expired items hours or days
-//! late, so whatever is read is compared with the clock, and so is every condition; but for claims, which are true
-//! however late they are deleted.
+//! late, so whatever is read is compared with the clock, and so is every condition; but for claims and send
+//! records, which are true however late they are deleted.
 //!
 //! The claims of a conversation are attributes of one item, and so are its send records. One conditional update then
 //! does what would else take two (seen before? next number?), and the item is bounded: see each module.

@@ -90,7 +90,7 @@ pub enum Place {
 }
 
 /// How a reply stands to the ones before it in its conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The number of the message whose reply comes before it.
     pub after: Option<u64>,

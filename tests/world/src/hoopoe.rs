@@ -249,7 +249,7 @@ impl Responder for Echo {
         Ok(match later {
             // What stands in says as much as the answer would.
             true => Response::Later { deadline: now.plus(LATER), instead: text },
-            false => Response::Say { text, suggestions: Vec::new(), decision: None },
+            false => Response::Say(turns::Answer { text, suggestions: Vec::new(), decision: None }),
         })
     }
 }

@@ -34,7 +34,8 @@ const MAX_READS: u32 = 4;
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the bot remembers of a conversation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 #[serde(default)]
 pub struct Session {
     /// How often it was written; 0 for one that is not in the table. Kept beside the state, not in it.

@@ -6,6 +6,7 @@
 //!   author who took too long or the text that stands in for him, gets what stands there.
 //! - `until` and `owner`, while somebody writes: another waits until then, so that nothing is paid twice.
 
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -33,7 +34,7 @@ pub struct Turns {
 }
 
 /// What is said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The words.
     pub text: String,
@@ -43,6 +44,13 @@ pub struct Answer {
     /// How the bot came to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+}
+
+/// Leaves the words out: what the bot says tells what was asked.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({} bytes)", self.text.len())
+    }
 }
 
 /// Whether a function may write the answer of a turn.
@@ -165,4 +173,15 @@ async fn conditional(update: UpdateItemFluentBuilder, operation: &'static str) -
 fn answer(item: &Item) -> Result<Option<Answer>, StoreError> {
     let Some(json) = read_text(item, "answer") else { return Ok(None) };
     serde_json::from_str(json).map(Some).map_err(|_| StoreError::Shape { operation: ANSWERING, what: "answer" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_not_in_its_debug_form() {
+        let answer = Answer { text: "the words".into(), suggestions: vec!["the choice".into()], decision: None };
+        assert_eq!(format!("{:?}", Write::Written(answer)), "Written(Answer(9 bytes))");
+    }
 }

@@ -32,33 +32,40 @@ const QUOTA: u32 = 1000;
 /// A part of a reply is so long that a message of the platform has room for no more.
 const LONG: usize = 4090;
 
+/// How many functions that send run at the same time.
+const DELIVER_CONCURRENCY: u32 = 3;
+
 /// The variables that `template.yaml` sets, which the functions read from the process.
 #[must_use]
-pub fn variables() -> Vec<(&'static str, String)> {
-    let queue = |name: &str| format!("https://sqs.us-east-1.amazonaws.com/000000000000/{name}");
-    let tables = ["CLAIMS", "SESSIONS", "SENDS", "TRANSCRIPTS", "TOKENS", "KEYS", "USAGE"];
-    let names = [
-        "CLAIMS_TABLE",
-        "SESSIONS_TABLE",
-        "SENDS_TABLE",
-        "TRANSCRIPTS_TABLE",
-        "TOKENS_TABLE",
-        "KEYS_TABLE",
-        "USAGE_TABLE",
-    ];
-    let tables = names.into_iter().zip(tables.map(str::to_lowercase));
-    let others = [
+pub fn variables(endpoint: &str, deliver_concurrency: u32) -> Vec<(&'static str, String)> {
+    let queue = |name: &str| format!("{endpoint}/000000000000/{name}");
+    vec![
+        ("CLAIMS_TABLE", "claims".to_owned()),
+        ("SESSIONS_TABLE", "sessions".to_owned()),
+        ("SENDS_TABLE", "sends".to_owned()),
+        ("TRANSCRIPTS_TABLE", "transcripts".to_owned()),
+        ("TOKENS_TABLE", "tokens".to_owned()),
+        ("KEYS_TABLE", "keys".to_owned()),
+        ("USAGE_TABLE", "usage".to_owned()),
         ("KMS_KEY", "alias/hoopoe".to_owned()),
         ("KEY_CACHE_SECONDS", "300".to_owned()),
         ("SESSION_TTL_SECONDS", "1800".to_owned()),
         ("ORDER_GAP_MILLISECONDS", "2000".to_owned()),
+        ("DELIVER_CONCURRENCY", deliver_concurrency.to_string()),
         ("INBOUND_QUEUE_URL", queue("inbound")),
         ("INBOUND_DLQ_URL", queue("inbound-dlq")),
         ("OUTBOUND_QUEUE_URL", queue("outbound")),
         ("OUTBOUND_DLQ_URL", queue("outbound-dlq")),
-        ("PENDING_QUEUE_URL", queue("pending")),
-    ];
-    tables.chain(others).collect()
+    ]
+}
+
+/// Those of the functions in this world, one of which answers later.
+#[must_use]
+pub fn own_variables() -> Vec<(&'static str, String)> {
+    let endpoint = "https://sqs.us-east-1.amazonaws.com";
+    let mut variables = variables(endpoint, DELIVER_CONCURRENCY);
+    variables.push(("PENDING_QUEUE_URL", format!("{endpoint}/000000000000/pending")));
+    variables
 }
 
 /// Connects a bot, sets the functions up, and lets people write.
@@ -68,7 +75,7 @@ pub fn scenario(world: &Rc<World>) {
     let webhook = world.function("webhook", Duration::from_secs(10), 100, Rc::new(webhook));
     let inference = world.function("inference", Duration::from_secs(30), 3, Rc::new(inference));
     let start = move |environment: &Environment| deliver(environment, platform.clone());
-    let deliver = world.function("deliver", Duration::from_secs(30), 3, Rc::new(start));
+    let deliver = world.function("deliver", Duration::from_secs(30), DELIVER_CONCURRENCY as usize, Rc::new(start));
     let generate = world.function("generate", Duration::from_secs(90), 3, Rc::new(generate));
     world.map("inbound", &inference);
     world.map("pending", &generate);

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         let this = std::env::current_exe().and_then(|this| {
             Command::new(this)
                 .args(std::env::args_os().skip(1))
-                .envs(hoopoe::variables())
+                .envs(hoopoe::own_variables())
                 .stdout(Stdio::null())
                 .status()
         });

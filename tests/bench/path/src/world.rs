@@ -171,26 +171,11 @@ impl World {
 
 /// The environment of the functions, as `template.yaml` sets it.
 pub(crate) fn variables(endpoint: &str) -> Vec<(&'static str, String)> {
-    let queue = |name: &str| format!("{endpoint}/000000000000/{name}");
-    vec![
-        ("AWS_ENDPOINT_URL", endpoint.to_owned()),
-        ("ALLOWED_NETWORKS", "any".to_owned()),
-        ("CLAIMS_TABLE", "claims".to_owned()),
-        ("SESSIONS_TABLE", "sessions".to_owned()),
-        ("SENDS_TABLE", "sends".to_owned()),
-        ("TRANSCRIPTS_TABLE", "transcripts".to_owned()),
-        ("TOKENS_TABLE", "tokens".to_owned()),
-        ("KEYS_TABLE", "keys".to_owned()),
-        ("USAGE_TABLE", "usage".to_owned()),
-        ("KMS_KEY", "alias/hoopoe".to_owned()),
-        ("KEY_CACHE_SECONDS", "300".to_owned()),
-        ("SESSION_TTL_SECONDS", "1800".to_owned()),
-        ("ORDER_GAP_MILLISECONDS", "2000".to_owned()),
-        ("INBOUND_QUEUE_URL", queue("inbound")),
-        ("INBOUND_DLQ_URL", queue("inbound-dlq")),
-        ("OUTBOUND_QUEUE_URL", queue("outbound")),
-        ("OUTBOUND_DLQ_URL", queue("outbound-dlq")),
-    ]
+    let concurrency = u32::try_from(CONCURRENCY).expect("a few");
+    let mut variables = world::hoopoe::variables(endpoint, concurrency);
+    variables.push(("AWS_ENDPOINT_URL", endpoint.to_owned()));
+    variables.push(("ALLOWED_NETWORKS", "any".to_owned()));
+    variables
 }
 
 /// One connected bot.

@@ -58,9 +58,11 @@ pub(crate) struct Passage<'a> {
     pub(crate) deadline: Timestamp,
     sends: &'a Sends,
     clock: &'a Clock,
-    /// How long ago it was first taken out of the queue when it was taken out this time, and when that was.
+    /// How long ago it was first taken out of the queue when it was taken out this time.
     waited: Duration,
-    taken_at: Timestamp,
+    /// When it first asked whether its turn has come. What it does before that, such as waiting for an access token, the
+    /// one before it may be waiting for too.
+    asked_at: Option<Timestamp>,
     owner: u32,
     /// What the record says; `None` until the reply is begun.
     attempt: Option<Attempt>,
@@ -75,7 +77,7 @@ impl<'a> Passage<'a> {
         deadline: Timestamp,
         waited: Duration,
     ) -> Self {
-        Self { reply, deadline, sends, clock, waited, taken_at: clock.now(), owner: fastrand::u32(1..), attempt: None }
+        Self { reply, deadline, sends, clock, waited, asked_at: None, owner: fastrand::u32(1..), attempt: None }
     }
 
     /// How much time there is before a request must leave, so that its answer can still be recorded; `None` where there
@@ -125,8 +127,9 @@ impl<'a> Passage<'a> {
     }
 
     /// Whether the reply's turn may have come, before anything is taken for it that others could use.
-    pub(crate) async fn look(&self) -> Result<(), End> {
-        match self.waits(self.departure(None)).await? {
+    pub(crate) async fn look(&mut self) -> Result<(), End> {
+        let departure = self.departure(None);
+        match self.waits(departure).await? {
             Some(pause) => Err(End::Wait(pause)),
             None => Ok(()),
         }
@@ -136,11 +139,11 @@ impl<'a> Passage<'a> {
         self.sends.waits(self.reply, departure, self.clock.now()).await.map_err(|error| End::store(&error))
     }
 
-    fn departure(&self, repeatable_for: Option<Duration>) -> Departure {
+    fn departure(&mut self, repeatable_for: Option<Duration>) -> Departure {
         let now = self.clock.now();
         Departure {
             deadline: self.deadline,
-            waited: self.waited + now.since(self.taken_at),
+            waited: self.waited + now.since(*self.asked_at.get_or_insert(now)),
             repeatable_until: repeatable_for.map(|window| now.plus(window)),
             owner: self.owner,
         }

@@ -8,8 +8,8 @@ use hoopoe_aws::{Clock, Environment, EnvironmentError, SdkConfig};
 use hoopoe_message::{Conversation, InboundMessage, Reply, Timestamp, wire};
 use hoopoe_queue::consumer::{Buried, PutOff};
 use hoopoe_queue::{Batch, BatchResponse, Consumer, QueueSender, Record};
-use hoopoe_store::sessions::{Place, WriteError};
-use hoopoe_store::{Session, Sessions};
+use hoopoe_store::sessions::{Gathering, Place, WriteError};
+use hoopoe_store::{Session, Sessions, Turns};
 use hoopoe_telemetry::count;
 
 use crate::pending::PendingTurn;
@@ -42,6 +42,7 @@ pub struct Dialogue<R> {
     /// Where turns go whose answer comes later; `None` where no function writes such.
     pending: Option<QueueSender>,
     sessions: Sessions,
+    turns: Turns,
     gap: Duration,
 }
 
@@ -51,6 +52,8 @@ struct Waiting {
     record: Record,
     /// Its place among those that the responder has read.
     at: usize,
+    /// It could not be answered together with an earlier one.
+    alone: bool,
 }
 
 /// A message that was handled, what its session was after it, and what goes on its way.
@@ -63,7 +66,8 @@ struct Handled {
 /// What a message leads to.
 enum Made {
     Reply(Reply),
-    Turn(PendingTurn),
+    Turn { turn: PendingTurn, gather: Duration },
+    Together(Gathering),
     Nothing,
 }
 
@@ -71,7 +75,7 @@ impl Made {
     const fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Reply(reply) => Some(reply),
-            Self::Turn(_) | Self::Nothing => None,
+            Self::Turn { .. } | Self::Together(_) | Self::Nothing => None,
         }
     }
 }
@@ -87,6 +91,13 @@ struct Outcome {
     reason: String,
 }
 
+impl Outcome {
+    /// The messages from a place on, which were not handled after all.
+    fn take_from(&mut self, at: usize) -> Vec<Waiting> {
+        self.handled.split_off(at).into_iter().map(|handled| handled.waiting).collect()
+    }
+}
+
 impl<R: Responder> Dialogue<R> {
     /// Reads the environment; `responder` answers.
     ///
@@ -96,13 +107,15 @@ impl<R: Responder> Dialogue<R> {
     pub fn new(environment: Environment, config: &SdkConfig, responder: R) -> Result<Self, EnvironmentError> {
         let (queue, dead) = (environment.required("INBOUND_QUEUE_URL")?, environment.required("INBOUND_DLQ_URL")?);
         let lifetime = Duration::from_secs(environment.parsed("SESSION_TTL_SECONDS")?);
+        let sessions = environment.required("SESSIONS_TABLE")?;
         Ok(Self {
             clock: Clock::new(config),
             responder,
             inbound: Consumer::new(config, queue, dead),
             outbound: QueueSender::new(config, environment.required("OUTBOUND_QUEUE_URL")?),
             pending: environment.optional("PENDING_QUEUE_URL").map(|queue| QueueSender::new(config, queue)),
-            sessions: Sessions::new(config, environment.required("SESSIONS_TABLE")?, lifetime),
+            turns: Turns::new(config, sessions.clone()),
+            sessions: Sessions::new(config, sessions, lifetime),
             gap: Duration::from_millis(environment.parsed("ORDER_GAP_MILLISECONDS")?),
         })
     }
@@ -113,7 +126,7 @@ impl<R: Responder> Dialogue<R> {
         let mut waiting = Vec::with_capacity(batch.records.len());
         for record in batch.records {
             match wire::decode::<InboundMessage>(&record.body) {
-                Ok(message) => waiting.push(Waiting { message, record, at: waiting.len() }),
+                Ok(message) => waiting.push(Waiting { message, record, at: waiting.len(), alone: false }),
                 Err(error) => {
                     count("PoisonMessages", 1, ("Queue", "inbound"));
                     self.give_up(&record, &error.to_string(), &mut response).await;
@@ -151,6 +164,7 @@ impl<R: Responder> Dialogue<R> {
                 Err(error) => Outcome { failed: messages, reason: error.to_string(), ..Outcome::default() },
             })
             .collect();
+        join_all(outcomes.iter_mut().map(|outcome| self.join(outcome, now))).await;
         self.queue(&mut outcomes, now).await;
         let written = join_all(outcomes.iter().map(|outcome| self.write(outcome, now))).await;
         let mut early = Vec::new();
@@ -192,6 +206,9 @@ impl<R: Responder> Dialogue<R> {
                 Place::Handled => count("RepeatedMessages", 1, ("Channel", message.conversation.channel.as_str())),
                 Place::Next => {
                     let mut after = session.clone();
+                    if waiting.alone {
+                        after.stop_gathering(message);
+                    }
                     match self.respond(&waiting, &mut after, read, now) {
                         Ok(made) => {
                             session = after.clone();
@@ -224,10 +241,16 @@ impl<R: Responder> Dialogue<R> {
                 let order = session.answer(message, now);
                 Ok(Made::Reply(reply(message, order, answer, now)))
             }
-            Ok(Ok(Response::Later { deadline, instead })) => {
+            Ok(Ok(Response::Later { deadline, instead, gather })) => {
                 let order = session.answer(message, now);
                 session.expect_reply(message, deadline.plus(STANDING_IN));
-                Ok(Made::Turn(PendingTurn { message: message.clone(), order, deadline, instead }))
+                let gather = if !gather.is_zero() && session.gather(message) { gather } else { Duration::ZERO };
+                let turn = PendingTurn { message: message.clone(), order, deadline, instead };
+                Ok(Made::Turn { turn, gather })
+            }
+            Ok(Ok(Response::Together(gathering))) => {
+                session.pass(message, now);
+                Ok(Made::Together(gathering))
             }
             Ok(Ok(Response::Nothing)) => {
                 session.pass(message, now);
@@ -235,6 +258,29 @@ impl<R: Responder> Dialogue<R> {
             }
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("answering it panicked".into()),
+        }
+    }
+
+    /// Lets messages be answered together with earlier ones. Where that is too late, the message and those after it are
+    /// handled anew in the next round.
+    async fn join(&self, outcome: &mut Outcome, now: Timestamp) {
+        for at in 0..outcome.handled.len() {
+            let Handled { waiting, made: Made::Together(gathering), .. } = &outcome.handled[at] else { continue };
+            match self.turns.join(*gathering, &waiting.message, now).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let mut left = outcome.take_from(at);
+                    left[0].alone = true;
+                    outcome.early.splice(0..0, left);
+                    return;
+                }
+                Err(error) => {
+                    outcome.reason = error.to_string();
+                    let left = outcome.take_from(at);
+                    outcome.failed.splice(0..0, left);
+                    return;
+                }
+            }
         }
     }
 
@@ -248,26 +294,24 @@ impl<R: Responder> Dialogue<R> {
             for (at, handled) in outcome.handled.iter().enumerate() {
                 let queued = match &handled.made {
                     Made::Reply(_) => queued.next().unwrap_or(Ok(())).map_err(|error| error.to_string()),
-                    Made::Turn(turn) if failed.is_none() => self.queue_turn(turn, now).await,
-                    Made::Turn(_) | Made::Nothing => Ok(()),
+                    Made::Turn { turn, gather } if failed.is_none() => self.queue_turn(turn, *gather, now).await,
+                    Made::Turn { .. } | Made::Together(_) | Made::Nothing => Ok(()),
                 };
                 failed = failed.or(queued.err().map(|reason| (at, reason)));
             }
             if let Some((at, reason)) = failed {
                 outcome.reason = reason;
-                let unqueued = outcome.handled.split_off(at).into_iter().map(|handled| handled.waiting);
+                let unqueued = outcome.take_from(at);
                 outcome.failed.splice(0..0, unqueued);
             }
         }
     }
 
     /// Queues a turn for its author, and a copy that comes at its deadline.
-    async fn queue_turn(&self, turn: &PendingTurn, now: Timestamp) -> Result<(), String> {
+    async fn queue_turn(&self, turn: &PendingTurn, gather: Duration, now: Timestamp) -> Result<(), String> {
         let pending = self.pending.as_ref().ok_or("there is no queue for turns that are answered later")?;
-        let conversation = &turn.message.conversation;
-        let queued =
-            join(pending.send(conversation, turn), pending.send_later(conversation, turn, turn.deadline.since(now)));
-        let (now, later) = queued.await;
+        let queue = |delay| pending.send_later(&turn.message.conversation, turn, delay);
+        let (now, later) = join(queue(gather), queue(turn.deadline.since(now))).await;
         now.and(later).map_err(|error| error.to_string())
     }
 

@@ -6,7 +6,8 @@
 //! said twice whatever else comes, and nothing is written, or paid, a second time once it is there.
 //!
 //! Later messages of the conversation are taken in meanwhile. Their replies know until when this one may come, and the
-//! function that sends them waits for it.
+//! function that sends them waits for it. Where the [`Responder`](crate::Responder) says so, the turn waits for a moment
+//! before it is begun, and those that come until then are answered together with it.
 
 use std::time::Duration;
 
@@ -47,12 +48,16 @@ pub trait Author: Send + Sync {
     /// Why it cannot write one. It is asked again as long as there is time.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Writes the answer of a turn.
+    /// Writes the answer of a turn, and of the messages that are answered together with it: later ones, in their order.
     ///
     /// # Errors
     ///
     /// When it cannot.
-    fn write(&self, turn: &PendingTurn) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
+    fn write(
+        &self,
+        turn: &PendingTurn,
+        joined: &[InboundMessage],
+    ) -> impl Future<Output = Result<Answer, Self::Error>> + Send;
 }
 
 /// Drains the queue of pending turns.
@@ -112,7 +117,7 @@ impl<A: Author> Pending<A> {
             match self.turns.begin(conversation, number, until, now).await {
                 Ok(Write::Written(answer)) => Ok(answer),
                 Ok(Write::Wait(pause)) => return Err(pause.max(AGAIN)),
-                Ok(Write::Yes) => match self.ask(turn, until).await {
+                Ok(Write::Yes(joined)) => match self.ask(turn, &joined, until).await {
                     Some(answer) => self.turns.answer(conversation, number, answer, self.clock.now()).await,
                     None => {
                         // Where this fails too, another function begins once the time is over.
@@ -135,9 +140,9 @@ impl<A: Author> Pending<A> {
     }
 
     /// Asks the author, as long as there is time.
-    async fn ask(&self, turn: &PendingTurn, until: Timestamp) -> Option<Answer> {
+    async fn ask(&self, turn: &PendingTurn, joined: &[InboundMessage], until: Timestamp) -> Option<Answer> {
         let time = until.since(self.clock.now());
-        match tokio::time::timeout(time, self.author.write(turn)).await {
+        match tokio::time::timeout(time, self.author.write(turn, joined)).await {
             Ok(Ok(answer)) => Some(answer),
             Ok(Err(error)) => {
                 tracing::warn!(message = %turn.message.id, %error, "an author gave no answer");

@@ -1,8 +1,10 @@
 //! What a message is answered with.
 
+use std::time::Duration;
+
 use hoopoe_message::{InboundMessage, Reply, Timestamp};
 use hoopoe_store::Session;
-use hoopoe_store::sessions::Order;
+use hoopoe_store::sessions::{Gathering, Order};
 use hoopoe_store::turns::Answer;
 
 /// Answers messages. Order, sessions and retries are not its business: it is asked for each message in its turn.
@@ -42,7 +44,12 @@ pub enum Response {
         deadline: Timestamp,
         /// What is said where it has not come by then.
         instead: String,
+        /// For so long it waits to be begun, and messages that come meanwhile may be answered together with it.
+        gather: Duration,
     },
+    /// It is answered together with an earlier one, of which the session says so ([`Session::gathering`]). Where that is
+    /// too late, the responder is asked again, of a session that does not say so.
+    Together(Gathering),
     /// Nothing: it was said before, or nobody is there to hear it.
     Nothing,
 }

@@ -4,7 +4,9 @@
 //!
 //! - `answer`, JSON: what is said. It is stored before it is sent, and the first one stays: whoever comes later, the
 //!   author who took too long or the text that stands in for him, gets what stands there.
-//! - `until` and `owner`, while somebody writes: another waits until then, so that nothing is paid twice.
+//! - `until` and `owner`, once somebody has begun to write: another waits until then, so that nothing is paid twice.
+//! - `j:<number>`, JSON: a later message of the conversation, which is answered together with this one. Messages join
+//!   until somebody has begun.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,17 +16,21 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_types::SdkConfig;
-use hoopoe_message::{Conversation, Decision, Timestamp};
+use hoopoe_message::{Conversation, Decision, InboundMessage, Timestamp, wire};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::item::{Item, number, read_number, read_text, text};
+use crate::sessions::Gathering;
 
 /// How long a turn is kept: as long as its message may come again.
 pub const LIFETIME: Duration = crate::claims::LIFETIME;
 
 const WRITING: &str = "beginning a turn";
 const ANSWERING: &str = "storing an answer";
+const JOINING: &str = "joining a turn";
+
+const JOINED: &str = "j:";
 
 /// The turns in the Sessions table.
 #[derive(Clone, Debug)]
@@ -56,8 +62,8 @@ impl fmt::Debug for Answer {
 /// Whether a function may write the answer of a turn.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// It may, until the time that it named.
-    Yes,
+    /// It may, until the time that it named. These messages have joined, in their order, and no other can.
+    Yes(Vec<InboundMessage>),
     /// Another function writes it, for so long at most.
     Wait(Duration),
     /// It is written.
@@ -92,14 +98,18 @@ impl Turns {
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_values(":until", number(until.as_millis()))
             .expression_attribute_values(":owner", number(owner.into()))
-            .expression_attribute_values(":now", number(now.as_millis()));
-        let Err(item) = conditional(begin, WRITING).await? else { return Ok(Write::Yes) };
+            .expression_attribute_values(":now", number(now.as_millis()))
+            .return_values(ReturnValue::AllNew);
+        let item = match conditional(begin, WRITING).await? {
+            Ok(item) => return Ok(Write::Yes(joined(&item)?)),
+            Err(item) => item,
+        };
         if let Some(answer) = answer(&item)? {
             return Ok(Write::Written(answer));
         }
         // The answer to this call was lost, and the client made it again.
         if read_number(&item, "owner") == Some(owner.into()) {
-            return Ok(Write::Yes);
+            return Ok(Write::Yes(joined(&item)?));
         }
         let until = Timestamp::from_millis(read_number(&item, "until").unwrap_or(0));
         Ok(Write::Wait(until.since(now)))
@@ -124,7 +134,7 @@ impl Turns {
             .condition_expression("attribute_not_exists(#answer)")
             .expression_attribute_values(":answer", text(json));
         match conditional(store, ANSWERING).await? {
-            Ok(()) => Ok(written),
+            Ok(_) => Ok(written),
             Err(item) => answer(&item)?.ok_or(StoreError::Shape { operation: ANSWERING, what: "answer" }),
         }
     }
@@ -144,6 +154,25 @@ impl Turns {
         conditional(release, WRITING).await.map(drop)
     }
 
+    /// Lets a message be answered together with message `of`; whether it is. It is not where the answer of that one was
+    /// begun before. Asked again, it says the same.
+    ///
+    /// # Errors
+    ///
+    /// When DynamoDB does not answer; it is not known then whether it has joined.
+    pub async fn join(&self, of: Gathering, message: &InboundMessage, now: Timestamp) -> Result<bool, StoreError> {
+        let join = self
+            .update(&message.conversation, of.turn(), now)
+            .update_expression("SET #joined = :joined, #expires = :expires")
+            .condition_expression(
+                "attribute_exists(#joined) OR (attribute_not_exists(#answer) AND attribute_not_exists(#until))",
+            )
+            .expression_attribute_names("#joined", format!("{JOINED}{}", message.number))
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":joined", text(wire::encode(message)));
+        Ok(conditional(join, JOINING).await?.is_ok())
+    }
+
     fn update(&self, conversation: &Conversation, of: u64, now: Timestamp) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
@@ -157,10 +186,13 @@ impl Turns {
     }
 }
 
-/// Whether the update was made; the item as it is where its condition did not hold.
-async fn conditional(update: UpdateItemFluentBuilder, operation: &'static str) -> Result<Result<(), Item>, StoreError> {
+/// Whether the update was made, and what it returns; the item as it is where its condition did not hold.
+async fn conditional(
+    update: UpdateItemFluentBuilder,
+    operation: &'static str,
+) -> Result<Result<Item, Item>, StoreError> {
     match update.send().await {
-        Ok(_) => Ok(Ok(())),
+        Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                 Ok(Err(failed.item().cloned().unwrap_or_default()))
@@ -173,6 +205,17 @@ async fn conditional(update: UpdateItemFluentBuilder, operation: &'static str) -
 fn answer(item: &Item) -> Result<Option<Answer>, StoreError> {
     let Some(json) = read_text(item, "answer") else { return Ok(None) };
     serde_json::from_str(json).map(Some).map_err(|_| StoreError::Shape { operation: ANSWERING, what: "answer" })
+}
+
+/// The messages that have joined a turn, in their order.
+fn joined(item: &Item) -> Result<Vec<InboundMessage>, StoreError> {
+    let shape = || StoreError::Shape { operation: JOINING, what: "a message that joined" };
+    let messages = item.iter().filter(|(name, _)| name.starts_with(JOINED));
+    let mut messages = messages
+        .map(|(_, value)| wire::decode(value.as_s().map_err(|_| shape())?).map_err(|_| shape()))
+        .collect::<Result<Vec<InboundMessage>, _>>()?;
+    messages.sort_by_key(|message| message.number);
+    Ok(messages)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::cloud::Cloud;
+use crate::hoopoe::INSTEAD;
 use crate::ledger::{Said, Tag, tags_in};
+use crate::weather::PLENTY;
 
 /// What a history is held to.
 #[derive(Clone, Debug)]
@@ -61,6 +63,13 @@ pub enum Finding {
     },
     /// A service refused a call for what it is.
     Invalid(String),
+    /// The platform was asked more often than the bot may.
+    TooOften {
+        /// So many calls.
+        calls: usize,
+        /// From this time on, in milliseconds since the history began.
+        from: u64,
+    },
     /// The history did not end.
     Endless,
 }
@@ -77,7 +86,10 @@ pub struct Verdict {
 }
 
 struct Letter {
+    /// The message that it answers, or is.
     tag: Option<Tag>,
+    /// The same, and those that are answered together with it.
+    tags: Vec<Tag>,
     reason: String,
     body: String,
 }
@@ -96,9 +108,15 @@ pub fn check(cloud: &Cloud, bounds: &Bounds) -> Verdict {
         .findings
         .extend(cloud.sqs.dropped().iter().map(|message| Finding::Dropped(crate::cloud::short(&message.body))));
     verdict.findings.extend(cloud.invalid().into_iter().map(Finding::Invalid));
+    for letter in bounds.letters.iter().flat_map(|queue| cloud.sqs.messages(queue)) {
+        if letter.body.contains(INSTEAD) {
+            cloud.ledger.stand_in(&tags_in(&letter.body));
+        }
+    }
     let messages = bounds.letters.iter().flat_map(|queue| cloud.sqs.messages(queue));
     let letters: Vec<Letter> = messages
         .map(|message| Letter {
+            tags: tags_in(&message.body).iter().map(|tag| tag.reply(0)).collect(),
             tag: tags_in(&message.body).first().map(|tag| tag.reply(0)),
             reason: message.attributes.get("reason").cloned().unwrap_or_default(),
             body: message.body,
@@ -107,6 +125,7 @@ pub fn check(cloud: &Cloud, bounds: &Bounds) -> Verdict {
     let said = cloud.ledger.said();
     replies(cloud, bounds, &said, &letters, &mut verdict);
     order(cloud, bounds, &said, &mut verdict);
+    quota(cloud, &mut verdict);
     // The answer of a turn that comes later is stored whole: it costs what it is long.
     let is_answer = |table: &str, operation: &str| table == "sessions" && operation == "UpdateItem";
     for ((table, operation), units) in cloud.written().into_iter().filter(|((table, by), _)| !is_answer(table, by)) {
@@ -138,6 +157,9 @@ fn replies(cloud: &Cloud, bounds: &Bounds, said: &[Said], letters: &[Letter], ve
         for one in &times[..times.len() - 1] {
             match one.excuse {
                 Some(cause) => *verdict.unavoidable.entry(cause).or_default() += 1,
+                None if cloud.ledger.is_permitted(*tag) && cloud.ledger.is_doubtful(*tag) => {
+                    *verdict.unavoidable.entry("an operator sent what the platform may have").or_default() += 1;
+                }
                 None => verdict.findings.push(Finding::Twice(*tag)),
             }
         }
@@ -163,7 +185,7 @@ fn replies(cloud: &Cloud, bounds: &Bounds, said: &[Said], letters: &[Letter], ve
             continue;
         }
         verdict.counts[0] += 1;
-        if letters.iter().any(|letter| letter.tag == Some(*tag)) {
+        if letters.iter().any(|letter| letter.tags.contains(tag)) || cloud.ledger.is_stood_in_for(*tag) {
             continue;
         }
         let there = (1..=asked.parts).filter(|part| times.contains_key(&tag.reply(*part))).count();
@@ -209,6 +231,27 @@ fn order(cloud: &Cloud, bounds: &Bounds, said: &[Said], verdict: &mut Verdict) {
     }
 }
 
+/// What the keyring's `quota` bounds: calls in any window, without shares, which so small a quota does not have.
+fn quota(cloud: &Cloud, verdict: &mut Verdict) {
+    const WINDOW: u64 = 5000;
+    /// From the call that is let go to its request.
+    const LEAVES: f64 = 0.1;
+    let weather = cloud.dice.weather();
+    if weather.quota >= PLENTY {
+        return;
+    }
+    let seconds = 5.0 + 1.0 + 2.0 * weather.skew.as_secs_f64() + LEAVES;
+    let most = f64::from(weather.quota) * seconds + 1.0;
+    let requests = cloud.ledger.requests();
+    for (at, from) in requests.iter().enumerate() {
+        let calls = requests[at..].iter().take_while(|time| **time < from + WINDOW).count();
+        if f64::from(u32::try_from(calls).expect("a few")) > most {
+            verdict.findings.push(Finding::TooOften { calls, from: *from });
+            return;
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -227,6 +270,7 @@ impl fmt::Display for Finding {
             Self::Unasked(tag) => write!(f, "{tag} answers no message"),
             Self::Dear { what, units } => write!(f, "a write costs too much: {what}, {units} units"),
             Self::Invalid(what) => write!(f, "refused: {what}"),
+            Self::TooOften { calls, from } => write!(f, "{calls} calls within 5 s from {from} ms on"),
             Self::Endless => write!(f, "the history does not end"),
         }
     }

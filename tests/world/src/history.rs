@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use tokio::task::{JoinHandle, LocalSet};
 
 use crate::checks::{Bounds, Finding, Verdict, check};
@@ -39,6 +41,7 @@ pub struct World {
     /// The services.
     pub cloud: Arc<Cloud>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
+    afterwards: RefCell<Option<LocalBoxFuture<'static, ()>>>,
 }
 
 /// The end of a history.
@@ -78,9 +81,10 @@ pub fn play(seed: u64, weather: Weather, traced: bool, bounds: &Bounds, play: im
             (name, Setup { visibility: VISIBILITY, dead_letters: Some((letters, most)), retention: RETENTION })
         });
         let cloud = Arc::new(Cloud::new(work.into_iter().chain(letters), Dice::new(weather, seed), seed, traced));
-        let world = Rc::new(World { cloud: Arc::clone(&cloud), tasks: RefCell::default() });
+        let world =
+            Rc::new(World { cloud: Arc::clone(&cloud), tasks: RefCell::default(), afterwards: RefCell::default() });
         play(&world);
-        let ended = tokio::time::timeout(LONGEST, world.end()).await;
+        let ended = tokio::time::timeout(LONGEST, world.whole()).await;
         for task in world.tasks.take().into_iter().filter(JoinHandle::is_finished) {
             if let Err(error) = task.await
                 && let Ok(panic) = error.try_into_panic()
@@ -139,6 +143,26 @@ impl World {
                 cloud.ledger.hold(&[tag], pause, "the webhook did not answer");
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Does something once everything has come to its end.
+    pub fn afterwards(&self, what: impl Future<Output = ()> + 'static) {
+        *self.afterwards.borrow_mut() = Some(what.boxed_local());
+    }
+
+    /// Comes back when nothing is left to do, also of what was to be done afterwards; whether it ever will.
+    async fn whole(&self) -> bool {
+        if !self.end().await {
+            return false;
+        }
+        let afterwards = self.afterwards.take();
+        match afterwards {
+            Some(what) => {
+                what.await;
+                self.end().await
+            }
+            None => true,
         }
     }
 

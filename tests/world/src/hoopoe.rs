@@ -1,4 +1,4 @@
-//! The real engines in the world: what a webhook does behind its signature, `shared/dialogue` with answers that echo, and
+//! The real engines in the world: what a webhook does with a request, `shared/dialogue` with answers that echo, and
 //! `shared/delivery` with a platform of the world.
 
 use std::convert::Infallible;
@@ -6,20 +6,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hoopoe_aws::Environment as Variables;
-use hoopoe_channels::telegram::Telegram;
-use hoopoe_channels::{Incoming, Platform as _};
 use hoopoe_delivery::Delivery;
 use hoopoe_delivery::http::{ANSWER, Answer, Broken, Http};
 use hoopoe_dialogue::{Author, Dialogue, Pending, PendingTurn, Responder, Response};
-use hoopoe_message::{BotId, Content, InboundMessage, MessageId, Timestamp};
+use hoopoe_message::{BotId, ChannelEvent, Content, InboundMessage, MessageId, Timestamp};
 use hoopoe_queue::{Consumer, QueueSender};
 use hoopoe_store::{Session, Turns, turns};
 use hoopoe_webhook::Intake;
 use http::Request;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::environment::Environment;
-use crate::function::{Handler, Invocation};
+use crate::function::{Function, Handler, Invocation, Start};
 use crate::history::World;
 use crate::kms;
 use crate::ledger::{Tag, tags_in};
@@ -27,13 +26,11 @@ use crate::platform::{self, Platform};
 
 /// The bot's name.
 const BOT: &str = "main";
-/// Calls a second that the bot may make: more than it needs.
-const QUOTA: u32 = 1000;
-/// A part of a reply is so long that a message of the platform has room for no more.
-const LONG: usize = 4090;
+/// What is written in the place of a text by who leaves.
+const LEFT: &str = "left";
 
 /// How many functions that send run at the same time.
-const DELIVER_CONCURRENCY: u32 = 3;
+pub const DELIVER_CONCURRENCY: u32 = 3;
 
 /// The variables that `template.yaml` sets, which the functions read from the process.
 #[must_use]
@@ -68,81 +65,133 @@ pub fn own_variables() -> Vec<(&'static str, String)> {
     variables
 }
 
-/// Connects a bot, sets the functions up, and lets people write.
-pub fn scenario(world: &Rc<World>) {
-    let platform = Platform::of::<Telegram>();
-    connect(world, &platform);
-    let webhook = world.function("webhook", Duration::from_secs(10), 100, Rc::new(webhook));
-    let inference = world.function("inference", Duration::from_secs(30), 3, Rc::new(inference));
-    let start = move |environment: &Environment| deliver(environment, platform.clone());
-    let deliver = world.function("deliver", Duration::from_secs(30), DELIVER_CONCURRENCY as usize, Rc::new(start));
-    let generate = world.function("generate", Duration::from_secs(90), 3, Rc::new(generate));
-    world.map("inbound", &inference);
-    world.map("pending", &generate);
-    world.map("outbound", &deliver);
-    let dice = &world.cloud.dice;
-    for conversation in 1..=3 {
-        let mut at = Duration::ZERO;
-        for message in 1..=u32::try_from(1 + dice.below(6)).expect("a few") {
-            at += dice.up_to(Duration::from_secs(10));
-            let parts = if dice.chance(0.2) { 2 } else { 1 };
-            let (of, webhook, tag) = (Rc::clone(world), Rc::clone(&webhook), Tag::message(conversation, message));
-            // The reply has as many parts as the message asks for, and one in four takes its time.
-            let later = if dice.chance(0.25) { " later" } else { "" };
-            let event = format!("{tag} {parts}{later}");
-            world.at(at, async move { of.deliver(&webhook, tag, parts, event).await });
+/// How a message is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// At once.
+    AtOnce,
+    /// Later.
+    Later,
+    /// Later, and those that come within a moment may be answered together with it.
+    Gathering,
+    /// Together with an earlier one if there is one, or else at once.
+    Joining,
+}
+
+impl Manner {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at-once",
+            Self::Later => "later",
+            Self::Gathering => "gathering",
+            Self::Joining => "joining",
         }
+    }
+
+    fn of(message: &InboundMessage) -> Self {
+        let Content::Text(text) = &message.content else { return Self::AtOnce };
+        let all = [Self::Later, Self::Gathering, Self::Joining];
+        all.into_iter().find(|manner| text.contains(manner.word())).unwrap_or(Self::AtOnce)
+    }
+}
+
+/// What a bot's functions are in this world.
+#[derive(Clone)]
+pub struct Functions {
+    platform: Platform,
+    webhook: Rc<Function>,
+}
+
+impl Functions {
+    /// Connects a bot of a platform, and sets its functions up.
+    #[must_use]
+    pub fn of(world: &World, platform: Platform) -> Self {
+        connect(world, &platform);
+        let start = |handler: fn(&Environment, Platform) -> Handler| -> Start {
+            let platform = platform.clone();
+            Rc::new(move |environment| handler(environment, platform.clone()))
+        };
+        let webhook = world.function("webhook", Duration::from_secs(10), 100, start(webhook));
+        let inference = world.function("inference", Duration::from_secs(30), 3, start(inference));
+        let concurrency = DELIVER_CONCURRENCY as usize;
+        let deliver = world.function("deliver", Duration::from_secs(30), concurrency, start(deliver));
+        let generate = world.function("generate", Duration::from_secs(90), 3, start(generate));
+        world.map("inbound", &inference);
+        world.map("pending", &generate);
+        world.map("outbound", &deliver);
+        Self { platform, webhook }
+    }
+
+    /// A person writes something whose reply has so many parts.
+    pub async fn write(&self, world: &World, tag: Tag, parts: u32, manner: Manner) {
+        let event = format!("{tag} {} {parts} {}", world.cloud.clock.millis(), manner.word());
+        world.deliver(&self.webhook, tag, parts, event).await;
+    }
+
+    /// A person leaves.
+    pub async fn leave(&self, world: &World, tag: Tag) {
+        let event = format!("{tag} {} {LEFT}", world.cloud.clock.millis());
+        world.deliver(&self.webhook, tag, 0, event).await;
+    }
+
+    /// Where the requests go.
+    #[must_use]
+    pub const fn platform(&self) -> &Platform {
+        &self.platform
     }
 }
 
 /// Stores the keys and the quota of the bot, as `hoopoe channel add` does.
 fn connect(world: &World, platform: &Platform) {
-    let channel = platform.channel();
-    let secret = platform.settings().to_string();
-    for purpose in ["webhook", "send"] {
+    let (channel, quota) = (platform.channel(), world.cloud.dice.weather().quota);
+    let keys = platform.keys();
+    for (purpose, secret) in [("webhook", keys.webhook), ("send", keys.send)] {
         let context = json!({"channel": channel.as_str(), "bot": BOT, "name": purpose});
         let key = format!("{channel}/{BOT}/{purpose}");
-        let ciphertext = kms::encrypt(&context, secret.as_bytes());
+        let ciphertext = kms::encrypt(&context, secret.expose_secret().as_bytes());
         let version = json!({
             "key": {"S": key}, "version": {"N": "1"}, "state": {"S": "current"}, "created_at": {"N": "1760000000"},
             "since": {"N": "1760000000"}, "watched": {"BOOL": false}, "noticed": {"N": "0"}, "ciphertext": {"B": ciphertext},
         });
         world.cloud.dynamodb.seed("keys", version);
-        let quota = json!({"key": {"S": key}, "version": {"N": "0"}, "per_second": {"N": QUOTA.to_string()}});
+        let quota = json!({"key": {"S": key}, "version": {"N": "0"}, "per_second": {"N": quota.to_string()}});
         world.cloud.dynamodb.seed("keys", quota);
     }
 }
 
-/// What a webhook does with a message that is verified: it claims and queues it.
-fn webhook(environment: &Environment) -> Handler {
+/// What a webhook does: it reads what the platform posts, claims it and queues it.
+fn webhook(environment: &Environment, platform: Platform) -> Handler {
     let queue = "https://sqs.us-east-1.amazonaws.com/0/inbound";
-    let intake = Intake::of(Telegram::CHANNEL, &environment.config(), "claims".to_owned(), queue.to_owned());
-    let intake = Rc::new(intake);
+    let intake = Intake::of(platform.channel(), &environment.config(), "claims".to_owned(), queue.to_owned());
+    let (intake, clock) = (Rc::new(intake), environment.clock());
     Rc::new(move |Invocation { event, .. }| {
-        let intake = Rc::clone(&intake);
+        let (intake, platform) = (Rc::clone(&intake), platform.clone());
         Box::pin(async move {
             let tag = *tags_in(&event).first().ok_or("no tag")?;
-            let person = Platform::person(tag.conversation);
-            let incoming = Incoming {
-                id: MessageId::try_from(tag.to_string()).map_err(|error| error.to_string())?,
-                chat: person.to_string(),
-                address: json!({ "chat": person }).to_string(),
-                sent_at: None,
-                language: None,
-                content: Content::text(&event),
-            };
-            intake.accept(&bot(), incoming).await.map_err(|error| error.to_string())?;
+            let mut words = event.splitn(3, ' ').skip(1);
+            let written = words.next().and_then(|millis| millis.parse().ok()).ok_or("no time")?;
+            let text = words.next().ok_or("no text")?;
+            for mut incoming in platform.posts(tag, text, Timestamp::from_millis(written), clock.now())? {
+                if text == LEFT {
+                    // What has no words has its tag in its id.
+                    incoming.id = MessageId::try_from(tag.to_string()).map_err(|error| error.to_string())?;
+                    incoming.content = Content::Event(ChannelEvent::Left);
+                }
+                intake.accept(&bot(), incoming).await.map_err(|error| error.to_string())?;
+            }
             Ok("200".to_owned())
         })
     })
 }
 
-fn bot() -> BotId {
+/// The bot's name.
+pub(crate) fn bot() -> BotId {
     BOT.parse().expect("a name")
 }
 
-fn inference(environment: &Environment) -> Handler {
-    let dialogue = Dialogue::new(Variables, &environment.config(), Echo).expect("the variables are set");
+fn inference(environment: &Environment, platform: Platform) -> Handler {
+    let dialogue =
+        Dialogue::new(Variables, &environment.config(), Echo { long: platform.long() }).expect("the variables are set");
     let dialogue = Rc::new(dialogue);
     Rc::new(move |Invocation { event, .. }| {
         let dialogue = Rc::clone(&dialogue);
@@ -166,7 +215,7 @@ fn deliver(environment: &Environment, platform: Platform) -> Handler {
     })
 }
 
-fn generate(environment: &Environment) -> Handler {
+fn generate(environment: &Environment, platform: Platform) -> Handler {
     let config = environment.config();
     let queue = |name: &str| format!("https://sqs.us-east-1.amazonaws.com/0/{name}");
     let pending = Pending::new(
@@ -174,7 +223,7 @@ fn generate(environment: &Environment) -> Handler {
         Consumer::new(&config, queue("pending"), queue("pending-dlq")),
         QueueSender::new(&config, queue("outbound")),
         Turns::new(&config, "sessions".to_owned()),
-        Slow(environment.clone()),
+        Slow { environment: environment.clone(), long: platform.long() },
     );
     let pending = Rc::new(pending);
     Rc::new(move |Invocation { event, deadline }| {
@@ -187,20 +236,25 @@ fn generate(environment: &Environment) -> Handler {
 }
 
 /// Writes answers in 0.2 to 60 s, and now and then none.
-struct Slow(Environment);
+struct Slow {
+    environment: Environment,
+    long: usize,
+}
 
 impl Author for Slow {
     type Error = NoAnswer;
 
-    async fn write(&self, turn: &PendingTurn) -> Result<turns::Answer, NoAnswer> {
-        let dice = &self.0.cloud().dice;
+    async fn write(&self, turn: &PendingTurn, joined: &[InboundMessage]) -> Result<turns::Answer, NoAnswer> {
+        let dice = &self.environment.cloud().dice;
         let longest = Duration::from_secs(if dice.chance(0.2) { 60 } else { 3 });
         let (takes, fails) = (Duration::from_millis(200) + dice.up_to(longest), dice.chance(0.1));
         tokio::time::sleep(takes).await;
-        match said(&turn.message) {
-            Some(text) if !fails => Ok(turns::Answer { text, suggestions: Vec::new(), decision: None }),
-            _ => Err(NoAnswer),
+        if fails {
+            return Err(NoAnswer);
         }
+        let texts = std::iter::once(&turn.message).chain(joined).filter_map(|message| said(message, self.long));
+        let text = texts.collect::<Vec<_>>().join("\n\n");
+        Ok(turns::Answer { text, suggestions: Vec::new(), decision: None })
     }
 }
 
@@ -219,15 +273,22 @@ impl std::error::Error for NoAnswer {}
 /// How long an answer that is written later is waited for.
 const LATER: Duration = Duration::from_secs(40);
 
-/// What is said to a message; `None` where it asks for nothing.
-fn said(message: &InboundMessage) -> Option<String> {
+/// How long it waits for others that are answered together with it.
+const GATHERS: Duration = Duration::from_secs(5);
+
+/// A word in what stands in for an answer that did not come. It also stands in for the answers to those that joined.
+pub const INSTEAD: &str = "instead";
+
+/// What is said to a message, in as many parts as it asks for, of which all but the last are so long; `None` where it asks
+/// for nothing.
+fn said(message: &InboundMessage, long: usize) -> Option<String> {
     let Content::Text(text) = &message.content else { return None };
     let tag = tags_in(text).first().copied()?;
-    let parts: u32 = text.split(' ').nth(1)?.parse().unwrap_or(1);
+    let parts: u32 = text.split(' ').next()?.parse().unwrap_or(1);
     let part = |part: u32| {
         let mut text = tag.reply(part).to_string();
         if part < parts {
-            text.extend(std::iter::repeat_n(" and so on", (LONG - text.len()) / 10));
+            text.extend(std::iter::repeat_n(" and so on", (long - text.len()) / 10));
         }
         text
     };
@@ -235,7 +296,9 @@ fn said(message: &InboundMessage) -> Option<String> {
 }
 
 /// Says again what it was told, in as many parts as it is asked for, at once or later.
-struct Echo;
+struct Echo {
+    long: usize,
+}
 
 impl Responder for Echo {
     type Read = ();
@@ -248,15 +311,24 @@ impl Responder for Echo {
         (): &(),
         _: usize,
         message: &InboundMessage,
-        _: &mut Session,
+        session: &mut Session,
         now: Timestamp,
     ) -> Result<Response, Infallible> {
-        let Some(text) = said(message) else { return Ok(Response::Nothing) };
-        let later = matches!(&message.content, Content::Text(asked) if asked.ends_with(" later"));
-        Ok(match later {
+        let Some(text) = said(message, self.long) else {
+            session.forget();
+            return Ok(Response::Nothing);
+        };
+        let later = |gather| {
             // What stands in says as much as the answer would.
-            true => Response::Later { deadline: now.plus(LATER), instead: text },
-            false => Response::Say(turns::Answer { text, suggestions: Vec::new(), decision: None }),
+            Response::Later { deadline: now.plus(LATER), instead: format!("{text} {INSTEAD}"), gather }
+        };
+        Ok(match (Manner::of(message), session.gathering(message)) {
+            (Manner::Later, _) => later(Duration::ZERO),
+            (Manner::Gathering, _) => later(GATHERS),
+            (Manner::Joining, Some(gathering)) => Response::Together(gathering),
+            (Manner::Joining | Manner::AtOnce, _) => {
+                Response::Say(turns::Answer { text, suggestions: Vec::new(), decision: None })
+            }
         })
     }
 }

@@ -104,6 +104,10 @@ struct State {
     said: Vec<Said>,
     held: BTreeMap<Tag, BTreeMap<&'static str, Duration>>,
     uncertain: BTreeMap<Tag, BTreeSet<&'static str>>,
+    permitted: BTreeSet<Tag>,
+    joining: BTreeSet<Tag>,
+    stood_in: BTreeSet<Tag>,
+    requests: Vec<u64>,
 }
 
 impl Ledger {
@@ -142,6 +146,46 @@ impl Ledger {
         for tag in tags {
             state.uncertain.entry(tag.question()).or_default().insert(cause);
         }
+    }
+
+    /// A message may be answered together with an earlier one.
+    pub fn may_join(&self, tag: Tag) {
+        self.lock().joining.insert(tag);
+    }
+
+    /// Something stood in for the answer to these.
+    pub fn stand_in(&self, tags: &[Tag]) {
+        self.lock().stood_in.extend(tags.iter().map(|tag| tag.question()));
+    }
+
+    /// Whether something stood in for the answer to an earlier message which this one may have joined.
+    #[must_use]
+    pub fn is_stood_in_for(&self, tag: Tag) -> bool {
+        let state = self.lock();
+        let earlier = Tag::message(tag.conversation, 0)..tag.question();
+        state.joining.contains(&tag.question()) && state.stood_in.range(earlier).next().is_some()
+    }
+
+    /// A platform is asked to show something.
+    pub fn request(&self, at: u64) {
+        self.lock().requests.push(at);
+    }
+
+    /// When platforms were asked to show something, in milliseconds since the history began.
+    #[must_use]
+    pub fn requests(&self) -> Vec<u64> {
+        self.lock().requests.clone()
+    }
+
+    /// An operator lets these be sent although people may have them.
+    pub fn permit(&self, tags: &[Tag]) {
+        self.lock().permitted.extend(tags.iter().map(|tag| tag.question()));
+    }
+
+    /// Whether a reply may be said twice, because an operator wanted it so.
+    #[must_use]
+    pub fn is_permitted(&self, tag: Tag) -> bool {
+        self.lock().permitted.contains(&tag.question())
     }
 
     /// The messages, by their tags.

@@ -14,6 +14,8 @@
 //! | [`ledger`] | who was told what |
 //! | [`clock`], [`trace`] | the time, and what happened |
 //! | [`hoopoe`] | the real engines, connected to all this |
+//! | [`scenario`] | what people and operators do |
+//! | [`upgrade`] | what the functions of the release before left behind |
 //! | [`echo`] | the smallest engine that keeps the promises, with faults that can be planted in it |
 //!
 //! The simulation stands in the place of the AWS SDK's HTTP client ([`environment::Environment::config`]), so that the
@@ -35,6 +37,8 @@ pub mod hoopoe;
 pub mod kms;
 pub mod ledger;
 pub mod platform;
+pub mod scenario;
 pub mod sqs;
 pub mod trace;
+pub mod upgrade;
 pub mod weather;

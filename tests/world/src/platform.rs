@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hoopoe_channels::counterpart::{Answer, Counterpart};
+use hoopoe_channels::{Incoming, Request as Posted, Settings, StoredKeys, Webhook};
 use hoopoe_message::{Channel, Timestamp};
 use http::{Request, Response, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::{Value as Json, json};
 
 use crate::cloud::short;
 use crate::environment::Environment;
+use crate::hoopoe::INSTEAD;
 use crate::ledger::{Said, Tag, tags_in};
 
 /// How long a platform takes where nothing is wrong.
@@ -30,6 +33,9 @@ const PERSON: u32 = 70_000_000;
 const MESSAGE: u32 = 80_000_000;
 /// Messages of a conversation.
 const MESSAGES: u32 = 10_000;
+
+/// What a webhook makes of a request, or why it refuses it.
+type Read = Result<Vec<Incoming>, String>;
 
 /// What came instead of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +55,11 @@ pub struct Platform(Arc<Inner>);
 struct Inner {
     channel: Channel,
     answer: fn(&Request<Vec<u8>>) -> Answer,
-    says: fn(u32, u32, &str, &str, Timestamp) -> Request<Vec<u8>>,
+    message: fn(u32, u32, &str, &str, Timestamp) -> Vec<u8>,
+    posts: fn(&[u8], &str, Timestamp) -> Request<Vec<u8>>,
+    receive: fn(&str, &Request<Vec<u8>>, Timestamp) -> Read,
     settings: fn(&str) -> Json,
+    keys: fn(&str) -> StoredKeys,
     /// When each send with a key of its own was taken.
     taken: Mutex<BTreeMap<String, u64>>,
 }
@@ -66,6 +75,7 @@ enum Fault {
     Gateway { status: u16, taken: bool },
     Lies,
     Denies,
+    Refuses,
 }
 
 impl Platform {
@@ -75,8 +85,11 @@ impl Platform {
         Self(Arc::new(Inner {
             channel: P::CHANNEL,
             answer: P::answer,
-            says: P::says,
+            message: P::message,
+            posts: P::posts,
+            receive: receive::<P>,
             settings: P::settings,
+            keys: |settings| P::Settings::parse(settings).expect("its own settings").keys(),
             taken: Mutex::default(),
         }))
     }
@@ -99,11 +112,34 @@ impl Platform {
         (self.0.settings)(&self.api_base())
     }
 
-    /// What it posts when the person of a conversation writes; the text carries the tag.
+    /// The keys of the connected bot, as they are stored.
     #[must_use]
-    pub fn posts(&self, tag: Tag, text: &str, now: Timestamp) -> Request<Vec<u8>> {
+    pub fn keys(&self) -> StoredKeys {
+        (self.0.keys)(&self.settings().to_string())
+    }
+
+    /// What a webhook makes of what this platform posts by `now`, because the person of a conversation has written at
+    /// `written`; the text carries the tag.
+    ///
+    /// # Errors
+    ///
+    /// When the webhook refuses it.
+    pub fn posts(&self, tag: Tag, text: &str, written: Timestamp, now: Timestamp) -> Read {
         let message = MESSAGE + tag.conversation * MESSAGES + tag.message;
-        (self.0.says)(PERSON + tag.conversation, message, &format!("{text} {tag}"), &self.api_base(), now)
+        let text = format!("{text} {tag}");
+        let told = (self.0.message)(PERSON + tag.conversation, message, &text, &self.api_base(), written);
+        let posted = (self.0.posts)(&told, &self.api_base(), now);
+        (self.0.receive)(self.keys().webhook.expose_secret(), &posted, now)
+    }
+
+    /// So long is a text of which one message of the platform has room for no more.
+    #[must_use]
+    pub fn long(&self) -> usize {
+        match self.0.channel {
+            Channel::Wecom => 2040,
+            Channel::Feishu => 3990,
+            _ => 4090,
+        }
     }
 
     /// Where the bot's API is asked, without the path.
@@ -156,12 +192,18 @@ impl Platform {
             let words = if text.is_empty() { request.uri().path().to_owned() } else { short(&text) };
             cloud.trace.note(environment.name(), || format!("{} {words} → {what}", self.0.channel));
         };
+        if answer.shown.is_some() {
+            cloud.ledger.request(cloud.clock.elapsed());
+        }
         tokio::time::sleep(cloud.dice.up_to(USUAL)).await;
         let fault = self.draw(environment);
         let hold = |time| cloud.ledger.hold(&environment.tags(), time, "a platform refused, or was late");
         let take = |excuse| {
             if answer.shown.is_some() {
                 self.show(environment, &asked, &tags, excuse);
+                if text.contains(INSTEAD) {
+                    cloud.ledger.stand_in(&tags);
+                }
             }
         };
         let doubt = || cloud.ledger.doubt(&tags, "the platform did not answer");
@@ -211,12 +253,18 @@ impl Platform {
             }
             Fault::Failed => {
                 hold(Duration::from_secs(10));
+                if self.is_vague() {
+                    doubt();
+                }
                 note("FAULT 500");
                 Ok(self.failed())
             }
             Fault::Lies => {
                 hold(Duration::from_secs(10));
                 take(Some("the platform said that it had not taken it"));
+                if self.is_vague() {
+                    doubt();
+                }
                 note("taken, FAULT says 500");
                 Ok(self.failed())
             }
@@ -224,6 +272,10 @@ impl Platform {
                 hold(Duration::from_secs(60));
                 note("FAULT does not know the credential");
                 Ok(self.denied())
+            }
+            Fault::Refuses => {
+                note("FAULT refuses for good");
+                Ok(self.refused())
             }
         }
     }
@@ -239,6 +291,7 @@ impl Platform {
             (weather.platform_gateway, 5),
             (weather.platform_lies, 6),
             (weather.platform_denies, 7),
+            (weather.platform_refuses, 8),
         ];
         let (_, which) = happens.into_iter().find(|(probability, _)| dice.fault(*probability))?;
         Some(match which {
@@ -249,7 +302,8 @@ impl Platform {
             4 => Fault::Failed,
             5 => Fault::Gateway { status: if dice.chance(0.5) { 502 } else { 504 }, taken: dice.chance(0.5) },
             6 => Fault::Lies,
-            _ => Fault::Denies,
+            7 => Fault::Denies,
+            _ => Fault::Refuses,
         })
     }
 
@@ -275,9 +329,18 @@ impl Platform {
         match self.0.channel {
             Channel::Feishu => body["uuid"].as_str().map(str::to_owned),
             Channel::Discord => body["nonce"].as_str().map(str::to_owned),
-            Channel::Line => Some(request.headers().get("x-line-retry-key")?.to_str().ok()?.to_owned()),
+            Channel::Line => match body["replyToken"].as_str() {
+                Some(token) => Some(token.to_owned()),
+                None => Some(request.headers().get("x-line-retry-key")?.to_str().ok()?.to_owned()),
+            },
             _ => None,
         }
+    }
+
+    /// Whether its own error leaves open what became of the request: "the request may have been accepted" (LINE, "Retry
+    /// failed API requests").
+    fn is_vague(&self) -> bool {
+        self.0.channel == Channel::Line
     }
 
     fn busy(&self, seconds: usize) -> Response<Vec<u8>> {
@@ -326,6 +389,23 @@ impl Platform {
             _ => response(status, &json!({"message": "unauthorized"})),
         }
     }
+
+    /// The person does not want to hear from the bot, or may not.
+    fn refused(&self) -> Response<Vec<u8>> {
+        let status = StatusCode::FORBIDDEN;
+        match self.0.channel {
+            Channel::Telegram => {
+                let words = "Forbidden: bot was blocked by the user";
+                response(status, &json!({"ok": false, "error_code": 403, "description": words}))
+            }
+            Channel::Wecom => response(StatusCode::OK, &json!({"errcode": 48_002, "errmsg": "api forbidden"})),
+            Channel::Feishu => {
+                let words = "Bot has NO availability to this user";
+                response(StatusCode::BAD_REQUEST, &json!({"code": 230_013, "msg": words}))
+            }
+            _ => response(status, &json!({"message": "not authorised to send messages"})),
+        }
+    }
 }
 
 fn response(status: StatusCode, body: &Json) -> Response<Vec<u8>> {
@@ -333,6 +413,19 @@ fn response(status: StatusCode, body: &Json) -> Response<Vec<u8>> {
     *response.status_mut() = status;
     response.headers_mut().insert("content-type", "application/json".try_into().expect("a media type"));
     response
+}
+
+fn receive<P: Webhook>(keys: &str, posted: &Request<Vec<u8>>, now: Timestamp) -> Read {
+    let keys: P::Keys = serde_json::from_str(keys).map_err(|error| error.to_string())?;
+    let request = Posted {
+        method: posted.method(),
+        query: posted.uri().query().unwrap_or_default(),
+        headers: posted.headers(),
+        body: posted.body(),
+        published: &[],
+    };
+    let received = P::receive(&keys, &request, now).map_err(|refusal| refusal.to_string())?;
+    Ok(received.messages)
 }
 
 /// Whose conversation a request is about, by the id of the person or of a message in it; `None` where it shows neither.

@@ -116,6 +116,14 @@ impl Sqs {
         std::mem::take(&mut self.lock().delayed)
     }
 
+    /// An operator takes a message out.
+    pub fn remove(&self, queue: &str, id: &str) {
+        let mut state = self.lock();
+        if let Some(queue) = state.queues.get_mut(queue) {
+            queue.messages.retain(|_, message| message.id != id);
+        }
+    }
+
     /// Whether a queue has no message, also none that is hidden.
     #[must_use]
     pub fn is_empty(&self, queue: &str) -> bool {

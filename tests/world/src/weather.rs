@@ -1,5 +1,6 @@
 //! How bad it gets: the probability of each fault, drawn by the seed, and how many faults a history may have.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,15 +59,22 @@ pub struct Weather {
     pub platform_lies: f64,
     /// A platform does not accept a credential that is good.
     pub platform_denies: f64,
+    /// A platform refuses a message for good.
+    pub platform_refuses: f64,
     /// A platform does not hear a webhook's answer, and repeats the event.
     pub platform_deaf: f64,
     /// How far an environment's clock may be off, both ways.
     pub skew: Duration,
+    /// Calls a second that the bot may make.
+    pub quota: u32,
     /// How many of a hundred expired items are deleted at once; the others stay up to 48 hours.
     pub deleted_at_once: u8,
     /// How many faults a history has at most, so that each history ends.
     pub budget: u32,
 }
+
+/// More calls a second than any history has.
+pub const PLENTY: u32 = 1000;
 
 impl Weather {
     /// No fault at all: only the usual latencies.
@@ -98,8 +106,10 @@ impl Weather {
             platform_gateway: 0.0,
             platform_lies: 0.0,
             platform_denies: 0.0,
+            platform_refuses: 0.0,
             platform_deaf: 0.0,
             skew: Duration::ZERO,
+            quota: PLENTY,
             deleted_at_once: 50,
             budget: 0,
         }
@@ -110,6 +120,76 @@ impl Weather {
     #[must_use]
     pub fn storm(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed ^ 0x0077_6561_7468_6572);
+        let storm = Self::of(&mut random);
+        if random.u8(0..8) > 0 {
+            return storm;
+        }
+        // Where the bot may make few calls, AWS is calm: what a slow call of AWS holds back is counted a moment earlier
+        // than it leaves.
+        let calm = Self::calm();
+        Self {
+            quota: 1 + u32::from(random.bool()),
+            throttled: calm.throttled,
+            failed: calm.failed,
+            unreached: calm.unreached,
+            lost: calm.lost,
+            slow: calm.slow,
+            hanging: calm.hanging,
+            straggling: calm.straggling,
+            stale: calm.stale,
+            ..storm
+        }
+    }
+
+    /// The same without the faults that it needs not for failing, each kind taken out if it fails without, and with as few
+    /// of the others as it fails with.
+    #[must_use]
+    pub fn shrunk(self, fails: impl Fn(&Self) -> bool) -> Self {
+        let mut least = self;
+        for kind in 0..least.faults().len() {
+            let mut without = least.clone();
+            *without.faults()[kind].1 = 0.0;
+            if without.to_string() != least.to_string() && fails(&without) {
+                least = without;
+            }
+        }
+        let fewer = (0..least.budget).map(|budget| Self { budget, ..least.clone() }).find(|fewer| fails(fewer));
+        fewer.unwrap_or(least)
+    }
+
+    /// The probabilities of the faults that a history may do without, with their names.
+    fn faults(&mut self) -> [(&'static str, &mut f64); 26] {
+        [
+            ("throttled", &mut self.throttled),
+            ("failed", &mut self.failed),
+            ("unreached", &mut self.unreached),
+            ("lost", &mut self.lost),
+            ("slow", &mut self.slow),
+            ("hanging", &mut self.hanging),
+            ("straggling", &mut self.straggling),
+            ("stale", &mut self.stale),
+            ("partial", &mut self.partial),
+            ("repeated", &mut self.repeated),
+            ("late", &mut self.late),
+            ("shuffled", &mut self.shuffled),
+            ("undeleted", &mut self.undeleted),
+            ("killed", &mut self.killed),
+            ("unheard", &mut self.unheard),
+            ("crowded", &mut self.crowded),
+            ("cold", &mut self.cold),
+            ("platform_late", &mut self.platform_late),
+            ("platform_silent", &mut self.platform_silent),
+            ("platform_busy", &mut self.platform_busy),
+            ("platform_failed", &mut self.platform_failed),
+            ("platform_gateway", &mut self.platform_gateway),
+            ("platform_lies", &mut self.platform_lies),
+            ("platform_denies", &mut self.platform_denies),
+            ("platform_refuses", &mut self.platform_refuses),
+            ("platform_deaf", &mut self.platform_deaf),
+        ]
+    }
+
+    fn of(random: &mut Rng) -> Self {
         let mut some = |most: f64| if random.bool() { most * random.f64() } else { 0.0 };
         Self {
             throttled: some(0.1),
@@ -137,11 +217,23 @@ impl Weather {
             platform_gateway: some(0.2),
             platform_lies: some(0.05),
             platform_denies: some(0.05),
+            platform_refuses: some(0.1),
             platform_deaf: some(0.3),
             skew: Duration::from_secs_f64(some(0.5)),
+            quota: PLENTY,
             deleted_at_once: 50,
             budget: 1 + random.u32(0..12),
         }
+    }
+}
+
+/// The faults that may happen.
+impl fmt::Display for Weather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut weather = self.clone();
+        let names: Vec<&str> =
+            weather.faults().into_iter().filter(|(_, probability)| **probability > 0.0).map(|(name, _)| name).collect();
+        write!(f, "at most {} faults, of these kinds: {}", self.budget, names.join(", "))
     }
 }
 
@@ -221,6 +313,13 @@ mod tests {
         let faults = (0..100).filter(|_| dice.fault(1.0)).count();
         assert_eq!((faults, dice.left()), (3, 0));
         assert!(dice.chance(1.0) && !dice.chance(0.0) && dice.below(0) == 0);
+    }
+
+    #[test]
+    fn a_storm_shrinks_to_what_makes_it_fail() {
+        let storm = Weather { killed: 0.2, lost: 0.1, late: 0.3, budget: 9, ..Weather::calm() };
+        let least = storm.shrunk(|weather| weather.killed > 0.0 && weather.budget >= 3);
+        assert_eq!(least.to_string(), "at most 3 faults, of these kinds: killed");
     }
 
     #[test]

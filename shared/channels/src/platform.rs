@@ -4,7 +4,7 @@
 //! [`Webhook`](crate::Webhook) is what the platform posts, [`Sender`](crate::Sender) what it is sent. An implementation
 //! is pure: bytes in, values out. Time, secrets and access tokens are arguments.
 
-pub use hoopoe_message::Channel;
+pub use hoopoe_message::{Channel, each_platform};
 
 use crate::settings::Settings;
 
@@ -28,59 +28,29 @@ pub trait Platform {
 /// assert!(fields(Channel::Wecom).contains("corp_id"));
 /// ```
 ///
-/// This is the list of platforms: what works on any of them is written once, with this.
+/// What works on any platform is written once, with this. The list is [`each_platform`].
 #[macro_export]
 macro_rules! with_platform {
     ($channel:expr, $platform:ident => $body:expr, webchat => $webchat:expr) => {
+        $crate::platform::each_platform! { $crate::match_platform! { $channel, $platform => $body, $webchat } }
+    };
+}
+
+/// What [`with_platform`] becomes.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! match_platform {
+    (
+        [$channel:expr, $platform:ident => $body:expr, $webchat:expr]
+        $($variant:ident = $module:ident, $display:literal;)+
+    ) => {
         match $channel {
-            $crate::platform::Channel::Wecom => {
-                type $platform = $crate::wecom::Wecom;
-                $body
-            }
-            $crate::platform::Channel::Wechat => {
-                type $platform = $crate::wechat::Wechat;
-                $body
-            }
-            $crate::platform::Channel::Dingtalk => {
-                type $platform = $crate::dingtalk::Dingtalk;
-                $body
-            }
-            $crate::platform::Channel::Feishu => {
-                type $platform = $crate::feishu::Feishu;
-                $body
-            }
-            $crate::platform::Channel::Qq => {
-                type $platform = $crate::qq::Qq;
-                $body
-            }
-            $crate::platform::Channel::Telegram => {
-                type $platform = $crate::telegram::Telegram;
-                $body
-            }
-            $crate::platform::Channel::Slack => {
-                type $platform = $crate::slack::Slack;
-                $body
-            }
-            $crate::platform::Channel::Discord => {
-                type $platform = $crate::discord::Discord;
-                $body
-            }
-            $crate::platform::Channel::Whatsapp => {
-                type $platform = $crate::whatsapp::Whatsapp;
-                $body
-            }
-            $crate::platform::Channel::Messenger => {
-                type $platform = $crate::messenger::Messenger;
-                $body
-            }
-            $crate::platform::Channel::Line => {
-                type $platform = $crate::line::Line;
-                $body
-            }
-            $crate::platform::Channel::Teams => {
-                type $platform = $crate::teams::Teams;
-                $body
-            }
+            $(
+                $crate::platform::Channel::$variant => {
+                    type $platform = $crate::$module::$variant;
+                    $body
+                }
+            )+
             $crate::platform::Channel::Webchat => $webchat,
         }
     };

@@ -81,7 +81,7 @@ fn row<P: Counterpart>() -> String {
     };
     format!(
         "| [{}](functions/{channel}/README.md) | {covers} | {} | {} | {} | {} |\n",
-        name(P::CHANNEL),
+        P::CHANNEL.display_name(),
         if short.buttons.is_empty() { "numbered" } else { "buttons" },
         longest,
         if P::token_request(&send).is_some() { "fetched, shared" } else { "none" },
@@ -98,22 +98,4 @@ fn ask<P: Counterpart>(
     let below = head.uri.to_string().strip_prefix(API_BASE).expect("the API that the settings name").to_owned();
     head.uri = below.parse().expect("a path");
     P::answer(&http::Request::from_parts(head, body.into_bytes()))
-}
-
-const fn name(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Wecom => "WeCom 企业微信",
-        Channel::Wechat => "WeChat 公众号",
-        Channel::Dingtalk => "DingTalk 钉钉",
-        Channel::Feishu => "Feishu 飞书, Lark",
-        Channel::Qq => "QQ bot",
-        Channel::Telegram => "Telegram",
-        Channel::Slack => "Slack",
-        Channel::Discord => "Discord",
-        Channel::Whatsapp => "WhatsApp",
-        Channel::Messenger => "Messenger",
-        Channel::Line => "LINE",
-        Channel::Teams => "Microsoft Teams",
-        Channel::Webchat => "Web chat",
-    }
 }

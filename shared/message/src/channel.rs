@@ -5,76 +5,71 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A chat platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channel {
-    /// WeCom (企业微信) self-built applications.
-    Wecom,
-    /// WeChat official accounts (微信公众号).
-    Wechat,
-    /// DingTalk (钉钉) robots.
-    Dingtalk,
-    /// Feishu (飞书) and Lark bots.
-    Feishu,
-    /// QQ official bots (QQ 机器人).
-    Qq,
-    /// Telegram bots.
-    Telegram,
-    /// Slack apps.
-    Slack,
-    /// Discord applications.
-    Discord,
-    /// WhatsApp Cloud API.
-    Whatsapp,
-    /// Facebook Messenger pages.
-    Messenger,
-    /// LINE official accounts.
-    Line,
-    /// Microsoft Teams bots.
-    Teams,
-    /// The page that `functions/webchat` serves.
-    Webchat,
-}
-
-impl Channel {
-    /// Every channel, in the order in which they are listed to people.
-    pub const ALL: [Self; 13] = [
-        Self::Wecom,
-        Self::Wechat,
-        Self::Dingtalk,
-        Self::Feishu,
-        Self::Qq,
-        Self::Telegram,
-        Self::Slack,
-        Self::Discord,
-        Self::Whatsapp,
-        Self::Messenger,
-        Self::Line,
-        Self::Teams,
-        Self::Webchat,
-    ];
-
-    /// The name used in URLs, table keys, encryption contexts and on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Wecom => "wecom",
-            Self::Wechat => "wechat",
-            Self::Dingtalk => "dingtalk",
-            Self::Feishu => "feishu",
-            Self::Qq => "qq",
-            Self::Telegram => "telegram",
-            Self::Slack => "slack",
-            Self::Discord => "discord",
-            Self::Whatsapp => "whatsapp",
-            Self::Messenger => "messenger",
-            Self::Line => "line",
-            Self::Teams => "teams",
-            Self::Webchat => "webchat",
+/// The list of platforms: the variant of [`Channel`], the name of its module and its folders, and its name for people, in
+/// the order in which they are listed to people. A platform that is added here is known everywhere.
+///
+/// `each_platform! { name! { arguments } }` calls the macro `name` with its arguments in brackets, and the list behind them.
+#[macro_export]
+macro_rules! each_platform {
+    ($($macro:ident)::+ ! { $($arguments:tt)* }) => {
+        $($macro)::+! {
+            [$($arguments)*]
+            Wecom = wecom, "WeCom 企业微信";
+            Wechat = wechat, "WeChat 公众号";
+            Dingtalk = dingtalk, "DingTalk 钉钉";
+            Feishu = feishu, "Feishu 飞书, Lark";
+            Qq = qq, "QQ bot";
+            Telegram = telegram, "Telegram";
+            Slack = slack, "Slack";
+            Discord = discord, "Discord";
+            Whatsapp = whatsapp, "WhatsApp";
+            Messenger = messenger, "Messenger";
+            Line = line, "LINE";
+            Teams = teams, "Microsoft Teams";
         }
-    }
+    };
 }
+
+macro_rules! channels {
+    ([] $($variant:ident = $name:ident, $display:literal;)+) => {
+        /// Where people talk to a bot: on a chat platform, or on the page that `functions/webchat` serves.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum Channel {
+            $(
+                #[doc = $display]
+                $variant,
+            )+
+            /// The bot's own page.
+            Webchat,
+        }
+
+        impl Channel {
+            /// Every channel, in the order in which they are listed to people.
+            pub const ALL: [Self; [$(stringify!($name),)+ "webchat"].len()] = [$(Self::$variant,)+ Self::Webchat];
+
+            /// The name used in URLs, table keys, encryption contexts, folders and on the command line.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($name),)+
+                    Self::Webchat => "webchat",
+                }
+            }
+
+            /// The name for people.
+            #[must_use]
+            pub const fn display_name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $display,)+
+                    Self::Webchat => "Web chat",
+                }
+            }
+        }
+    };
+}
+
+each_platform! { channels! {} }
 
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

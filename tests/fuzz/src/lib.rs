@@ -1,12 +1,15 @@
-//! What every fuzz target does: takes arbitrary bytes to a platform's receiving side, in each way they could come.
+//! What the fuzz target does: it takes arbitrary bytes to a platform's receiving side, in each way they could come. The
+//! environment names the platform: `CHANNEL=slack`.
 //!
-//! `make fuzz` runs all targets for a while, `make fuzz CHANNEL=slack SECONDS=600` one of them for longer. A target is one
-//! line in `fuzz_targets/`. Nothing may panic, and what is accepted must have a form that goes through the queues.
+//! `make fuzz` tries all platforms for a while, `make fuzz CHANNEL=slack SECONDS=600` one of them for longer. Nothing may
+//! panic, and what is accepted must have a form that goes through the queues.
+
+use std::sync::LazyLock;
 
 use hoopoe_channels::counterpart::Counterpart;
 use hoopoe_channels::settings::Settings;
-use hoopoe_channels::{Received, Request, Webhook};
-use hoopoe_message::{Conversation, Timestamp};
+use hoopoe_channels::{Received, Request, Webhook, with_platform};
+use hoopoe_message::{Channel, Conversation, Timestamp};
 use http::Method;
 use secrecy::ExposeSecret;
 
@@ -19,7 +22,15 @@ const API_BASE: &str = "http://127.0.0.1:9000";
 /// # Panics
 ///
 /// When the receiving side does what it must not.
-pub fn webhook<P: Counterpart>(data: &[u8]) {
+pub fn webhook(data: &[u8]) {
+    static CHANNEL: LazyLock<Channel> = LazyLock::new(|| {
+        let name = std::env::var("CHANNEL").expect("CHANNEL names the platform");
+        name.parse().expect("a platform")
+    });
+    with_platform!(*CHANNEL, P => receive::<P>(data), webchat => panic!("the page is no platform"));
+}
+
+fn receive<P: Counterpart>(data: &[u8]) {
     let keys = P::Settings::parse(&P::settings(API_BASE).to_string()).expect("its own settings").keys();
     let keys: <P as Webhook>::Keys = serde_json::from_str(keys.webhook.expose_secret()).expect("its own keys");
     let published = P::published();

@@ -1,4 +1,4 @@
-// What the browser keeps, and the calls of the API, which shared/channels/src/webchat/api.rs describes.
+// What the browser keeps, and the calls of the API, which shared/channels/src/platforms/webchat/api.rs describes.
 //
 // A message waits in localStorage under an id of its own until the function has accepted it, so that a lost
 // connection, a closed page or a second tab can send it again and it still counts once.

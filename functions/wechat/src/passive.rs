@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use hoopoe_channels::sender::numbered;
+use hoopoe_channels::contract::sender::numbered;
 use hoopoe_channels::wechat::Wechat;
 use hoopoe_channels::{Response, Webhook};
 use hoopoe_message::Timestamp;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use hoopoe_channels::contract::settings::Settings;
 use hoopoe_channels::discord::Discord;
 use hoopoe_channels::line::Line;
-use hoopoe_channels::settings::Settings;
 use hoopoe_channels::telegram::Telegram;
 use hoopoe_channels::{Platform, with_platform};
 use hoopoe_keyring::{KeyName, KeyringError, Move, Purpose};

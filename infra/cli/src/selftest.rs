@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
-use hoopoe_channels::counterpart::{Counterpart, Shown};
-use hoopoe_channels::settings::Settings;
+use hoopoe_channels::contract::counterpart::{Counterpart, Shown};
+use hoopoe_channels::contract::settings::Settings;
 use hoopoe_channels::with_platform;
 use hoopoe_keyring::{KeyName, Purpose, Vault};
 use hoopoe_message::{BotId, Channel, Timestamp};

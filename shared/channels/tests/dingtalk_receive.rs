@@ -5,9 +5,9 @@ mod received;
 
 use std::collections::HashSet;
 
+use hoopoe_channels::crypto::envelope::{self, Key};
+use hoopoe_channels::crypto::signature::hmac_sha256;
 use hoopoe_channels::dingtalk::Dingtalk;
-use hoopoe_channels::envelope::{self, Key};
-use hoopoe_channels::signature::hmac_sha256;
 use hoopoe_channels::{Received, Refusal, Request, Webhook};
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::{HeaderMap, HeaderValue, Method};

@@ -5,7 +5,7 @@ mod setup;
 
 use std::time::Duration;
 
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::dingtalk::{Dingtalk, Settings as DingtalkSettings};
 use hoopoe_channels::{Outcome, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};

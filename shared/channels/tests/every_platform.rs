@@ -5,7 +5,7 @@ mod setup;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hoopoe_channels::counterpart::{Answer, Counterpart};
+use hoopoe_channels::contract::counterpart::{Answer, Counterpart};
 use hoopoe_channels::with_platform;
 use hoopoe_channels::{
     ApiRequest, InvalidSettings, Outcome, Received, Refusal, Request, Retry, Sender, Settings, Unrenderable, Webhook,

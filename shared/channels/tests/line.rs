@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hoopoe_channels::crypto::signature::hmac_sha256;
 use hoopoe_channels::line::{Line, Settings as LineSettings};
-use hoopoe_channels::signature::hmac_sha256;
 use hoopoe_channels::{Outcome, Received, Refusal, Request, Retry, Sender, Settings, Webhook};
 use hoopoe_message::{Content, Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};

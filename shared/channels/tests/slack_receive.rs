@@ -5,7 +5,7 @@ mod received;
 
 use std::collections::BTreeMap;
 
-use hoopoe_channels::signature::hmac_sha256;
+use hoopoe_channels::crypto::signature::hmac_sha256;
 use hoopoe_channels::slack::Slack;
 use hoopoe_channels::{Received, Refusal, Request, Response, Webhook};
 use hoopoe_message::{Content, Timestamp};

@@ -5,7 +5,7 @@ mod setup;
 
 use std::time::Duration;
 
-use hoopoe_channels::counterpart::{Answer, Counterpart, Shown};
+use hoopoe_channels::contract::counterpart::{Answer, Counterpart, Shown};
 use hoopoe_channels::slack::{Settings as SlackSettings, Slack};
 use hoopoe_channels::{Outcome, Part, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::{Request, Settings, with_platform};
 use hoopoe_message::{BotId, Channel, Conversation, Reply, Timestamp};
 use secrecy::ExposeSecret;
@@ -93,7 +93,7 @@ fn row<P: Counterpart>() -> String {
 fn ask<P: Counterpart>(
     request: hoopoe_channels::ApiRequest,
     token: Option<&secrecy::SecretString>,
-) -> hoopoe_channels::counterpart::Answer {
+) -> hoopoe_channels::contract::counterpart::Answer {
     let (mut head, body) = request.into_http(token).expect("a request").into_parts();
     let below = head.uri.to_string().strip_prefix(API_BASE).expect("the API that the settings name").to_owned();
     head.uri = below.parse().expect("a path");

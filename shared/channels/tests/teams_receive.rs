@@ -3,7 +3,7 @@
 
 mod received;
 
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::teams::Teams;
 use hoopoe_channels::teams::published::{self, Unreadable};
 use hoopoe_channels::{PublishedKey, Received, Refusal, Request, Response, Webhook};

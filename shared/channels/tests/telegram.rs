@@ -7,7 +7,7 @@ mod setup;
 
 use std::time::Duration;
 
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::telegram::rotation::{WebhookInfo, read_webhook_info, renew};
 use hoopoe_channels::telegram::{Settings as TelegramSettings, Telegram};
 use hoopoe_channels::{ApiRequest, Outcome, Received, Refusal, Request, Retry, Sender, Settings, Webhook};

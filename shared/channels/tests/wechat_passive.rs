@@ -1,6 +1,6 @@
 //! Replies of an account without a send API: answers to WeChat's own requests.
 
-use hoopoe_channels::envelope::{self, Key};
+use hoopoe_channels::crypto::envelope::{self, Key};
 use hoopoe_channels::wechat::Wechat;
 use hoopoe_channels::{Response, Webhook};
 use hoopoe_message::Timestamp;

@@ -3,7 +3,7 @@
 
 mod received;
 
-use hoopoe_channels::envelope::{self, Key};
+use hoopoe_channels::crypto::envelope::{self, Key};
 use hoopoe_channels::wecom::Wecom;
 use hoopoe_channels::{Received, Refusal, Request, Response, Webhook};
 use hoopoe_message::{Content, Timestamp};

@@ -12,7 +12,7 @@ use std::slice;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::{Sender, Settings, Webhook, telegram, with_platform};
 use hoopoe_message::Channel;
 use secrecy::{ExposeSecret, SecretString};

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use hoopoe_channels::counterpart::{Counterpart, Shown};
+use hoopoe_channels::contract::counterpart::{Counterpart, Shown};
 use hoopoe_message::Timestamp;
 use reqwest::StatusCode;
 use wiremock::matchers::any;

@@ -3,7 +3,7 @@
 
 use e2e::Stack;
 use e2e::platform::PlatformBot;
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_message::each_platform;
 use reqwest::StatusCode;
 

@@ -2,7 +2,7 @@
 
 use e2e::Stack;
 use e2e::platform::PlatformBot;
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::whatsapp::Whatsapp;
 use hoopoe_message::Timestamp;
 use reqwest::StatusCode;

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::Stack;
 use e2e::wait::{DEADLINE, eventually};
 use futures_util::future::join_all;
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::with_platform;
 use hoopoe_message::{Channel, Reply, Timestamp, wire};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};

@@ -2,8 +2,8 @@
 
 use e2e::Stack;
 use e2e::wait::eventually;
-use hoopoe_channels::counterpart::Counterpart;
-use hoopoe_channels::envelope::{self, Key};
+use hoopoe_channels::contract::counterpart::Counterpart;
+use hoopoe_channels::crypto::envelope::{self, Key};
 use hoopoe_channels::wechat::Wechat;
 use hoopoe_channels::{Request, Settings, Webhook};
 use hoopoe_message::{Channel, Conversation, MessageId, Reply, Timestamp};

@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-use hoopoe_channels::counterpart::Counterpart;
-use hoopoe_channels::settings::Settings;
+use hoopoe_channels::contract::counterpart::Counterpart;
+use hoopoe_channels::contract::settings::Settings;
 use hoopoe_channels::{Received, Request, Webhook, with_platform};
 use hoopoe_message::{Channel, Conversation, Timestamp};
 use http::Method;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hoopoe_channels::counterpart::{Answer, Counterpart};
+use hoopoe_channels::contract::counterpart::{Answer, Counterpart};
 use hoopoe_channels::{Incoming, Request as Posted, Settings, StoredKeys, Webhook};
 use hoopoe_message::{Channel, Timestamp};
 use http::{Request, Response, StatusCode};

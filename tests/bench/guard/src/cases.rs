@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use hoopoe_channels::counterpart::Counterpart;
+use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::feishu::Feishu;
 use hoopoe_channels::slack::Slack;
 use hoopoe_channels::telegram::Telegram;

@@ -1,0 +1,18 @@
+//! What a platform has to be able to do.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`platform`] | [`Platform`](platform::Platform): which channel it is; evaluating something for any of them |
+//! | [`webhook`] | [`Webhook`](webhook::Webhook): the receiving side, with its request, its messages and its refusals |
+//! | [`sender`] | [`Sender`](sender::Sender): the sending side, with the parts of a reply and what becomes of them |
+//! | [`echo`] | [`Echo`](echo::Echo): what a refusal repeats of the request, which is cut out of it |
+//! | [`settings`] | [`Settings`](settings::Settings): what an operator enters for a bot, and the keys it becomes |
+//! | `counterpart` | the other side of a platform, with the feature of that name |
+
+#[cfg(feature = "counterpart")]
+pub mod counterpart;
+pub mod echo;
+pub mod platform;
+pub mod sender;
+pub mod settings;
+pub mod webhook;

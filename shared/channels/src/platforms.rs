@@ -1,0 +1,17 @@
+//! The platforms, each in a module of its own: what it posts (`receive`), what it is sent (`send`), what an operator enters
+//! (`settings`), and its other side for tests (`counterpart`). `meta` is what WhatsApp and Messenger share.
+
+pub mod dingtalk;
+pub mod discord;
+pub mod feishu;
+pub mod line;
+pub mod messenger;
+mod meta;
+pub mod qq;
+pub mod slack;
+pub mod teams;
+pub mod telegram;
+pub mod webchat;
+pub mod wechat;
+pub mod wecom;
+pub mod whatsapp;

@@ -1,0 +1,184 @@
+//! Setting up a bot: its settings, and the calls that tell Telegram where to post.
+
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::rotation::ALLOWED_UPDATES;
+use super::send::SendKeys;
+use super::{API_BASE, Telegram};
+use crate::contract::sender::{ApiRequest, Outcome, Retry, Sender};
+use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
+
+/// The settings of a bot.
+#[derive(Debug)]
+pub struct Settings {
+    /// The bot's id, which is the part of its token before the colon.
+    bot_id: i64,
+    bot_username: Option<String>,
+    group_prefix: Option<String>,
+    secret_token: SecretString,
+    send: SendKeys,
+}
+
+impl settings::Settings for Settings {
+    const FIELDS: &'static str =
+        r#"{"bot_token", "secret_token"} and optionally "bot_username", "group_prefix", "api_base""#;
+
+    const ROTATION: &'static str = "\
+1. secret_token comes with each update and is checked here; bot_token is what we send with.
+2. secret_token is renewed without you. For one of your own: invent it, do 4, 5 with the same
+   bot_token, and 6.
+3. bot_token: tell @BotFather /revoke and choose the bot. The old one ends at once, and its webhook
+   with it. Telegram keeps updates for a day, and replies are tried again from the queue; do 4 to 6
+   without a pause.
+4. hoopoe keys add telegram --bot <bot> < settings.json    (all fields, not the new ones alone)
+5. curl https://api.telegram.org/bot<bot_token>/setWebhook \\
+     --data-urlencode 'url=<the webhook URL>' --data-urlencode 'secret_token=<secret_token>' \\
+     --data-urlencode 'allowed_updates=[\"message\",\"my_chat_member\"]'
+6. hoopoe keys rotate telegram --bot <bot>    (tests the new version, then puts it in force)
+";
+
+    /// `bot_token` from @BotFather; `secret_token`, an invented one; optionally `bot_username` (else
+    /// [`Settings::get_me`] tells it), `group_prefix`, by which a group may call it where its privacy mode is off, and
+    /// `api_base`, another server of the Bot API.
+    fn parse(json: &str) -> Result<Self, InvalidSettings> {
+        let mut fields =
+            Fields::read(json, &["bot_token", "secret_token", "bot_username", "group_prefix", "api_base"])?;
+        let bot_token = fields.required(
+            "bot_token",
+            "has to be the token @BotFather gave: the bot's number, a colon, then letters, digits, _ and -",
+            |token| bot_id(token).is_some(),
+        )?;
+        let secret_token = fields.invented("secret_token")?;
+        let bot_username =
+            fields.optional("bot_username", "has to be the bot's username, with or without @", is_username)?;
+        let group_prefix = fields.group_prefix()?;
+        let api_base = fields.base_url("api_base")?;
+        Ok(Self {
+            bot_id: bot_id(&bot_token).expect("checked above"),
+            bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
+            group_prefix,
+            secret_token: secret_token.into(),
+            send: SendKeys { bot_token: bot_token.into(), api_base },
+        })
+    }
+
+    fn keys(&self) -> StoredKeys {
+        let webhook = json!({
+            "secret_token": self.secret_token.expose_secret(),
+            "bot_id": self.bot_id,
+            "bot_username": self.bot_username,
+            "group_prefix": self.group_prefix,
+        });
+        let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
+        StoredKeys::new(webhook, send)
+    }
+
+    fn console_steps(&self, webhook_url: &str) -> String {
+        let base = self.send.api_base.as_deref().unwrap_or(API_BASE);
+        let bot =
+            self.bot_username.as_ref().map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
+        let groups = match &self.group_prefix {
+            None => "leave /setprivacy on Enable. The bot answers mentions, replies to it, and commands.".to_owned(),
+            Some(prefix) => format!(
+                "set /setprivacy to Disable, or Telegram keeps from it what only begins with {prefix}; then remove
+   the bot from its groups and add it again. It answers mentions, replies to it, commands, and what begins with
+   {prefix}."
+            ),
+        };
+        format!(
+            "\
+1. If setWebhook was not called for you, call it with the same secrets:
+     curl {base}/bot<bot_token>/setWebhook \\
+       --data-urlencode 'url={webhook_url}' --data-urlencode 'secret_token=<secret_token>' \\
+       --data-urlencode 'allowed_updates={allowed}'
+2. In Telegram, tell @BotFather /setcommands and send:
+     start - Welcome
+     help - What I can do
+     new - Start over
+     lang - Language: /lang zh or /lang en
+3. For groups: {groups}
+4. Open {bot}, press Start, and ask something.
+",
+            allowed = json!(ALLOWED_UPDATES),
+        )
+    }
+}
+
+impl Settings {
+    /// Whether the bot's username is known; without it the bot does not hear its name in groups.
+    #[must_use]
+    pub const fn has_username(&self) -> bool {
+        self.bot_username.is_some()
+    }
+
+    /// Takes the username that [`Settings::read_me`] read.
+    pub fn set_username(&mut self, username: String) {
+        self.bot_username = Some(username);
+    }
+
+    /// Asks Telegram whose token it is: <https://core.telegram.org/bots/api#getme>.
+    ///
+    /// # Errors
+    ///
+    /// Where the settings make no valid URL.
+    pub fn get_me(&self) -> http::Result<ApiRequest> {
+        self.send.get_me()
+    }
+
+    /// Reads the answer to [`Settings::get_me`]: the bot's username.
+    ///
+    /// # Errors
+    ///
+    /// What Telegram says instead, mostly that the token is not valid.
+    pub fn read_me(status: StatusCode, body: &[u8]) -> Result<String, Outcome> {
+        #[derive(Deserialize)]
+        struct Answer {
+            result: Me,
+        }
+        #[derive(Deserialize)]
+        struct Me {
+            username: String,
+        }
+        match Telegram::outcome(status, &HeaderMap::new(), body) {
+            Outcome::Sent => match serde_json::from_slice::<Answer>(body) {
+                Ok(answer) if is_username(&answer.result.username) => Ok(answer.result.username),
+                _ => Err(Outcome::refused("getMe named no bot", Retry::Never)),
+            },
+            refused => Err(refused),
+        }
+    }
+
+    /// Tells Telegram where to post and which secret to send along, as [`SendKeys::set_webhook`].
+    ///
+    /// # Errors
+    ///
+    /// Where the settings make no valid URL.
+    pub fn set_webhook(&self, webhook_url: &str) -> http::Result<ApiRequest> {
+        self.send.set_webhook(webhook_url, &self.secret_token)
+    }
+}
+
+/// The bot's id, where the text has a token's form: the id, a colon, and a secret of no promised length. The Bot API's
+/// server asks for the same (tdlib/telegram-bot-api, `ClientManager::send`): at most 80 bytes, an id below 2^54 that
+/// does not start with 0. Whether the token is right, only getMe tells.
+fn bot_id(token: &str) -> Option<i64> {
+    let (id, secret) = token.split_once(':')?;
+    let formed = token.len() <= 80
+        && id.bytes().all(|byte| byte.is_ascii_digit())
+        && !id.starts_with('0')
+        && !secret.is_empty()
+        && secret.bytes().all(is_token_byte);
+    id.parse().ok().filter(|id| formed && *id < 1 << 54)
+}
+
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn is_username(name: &str) -> bool {
+    let name = name.strip_prefix('@').unwrap_or(name);
+    (3..=32).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

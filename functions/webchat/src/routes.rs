@@ -6,7 +6,7 @@ use hoopoe_channels::webchat::api::{self, MAX_BODY_BYTES, MAX_WAIT_SECONDS, Mess
 use hoopoe_channels::webchat::{InvalidToken, SessionId};
 use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
 use hoopoe_store::Entry;
-use hoopoe_telemetry::count;
+use hoopoe_telemetry::metrics;
 use hoopoe_webhook::answer;
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use lambda_http::http::{HeaderMap, Method, StatusCode};
@@ -67,7 +67,7 @@ impl<B: Backend> Webchat<B> {
             Err(refusal) => {
                 let response = refusal.answer();
                 if response.status().is_server_error() {
-                    count("WebhookFailures", 1, ("Channel", Channel::Webchat.as_str()));
+                    metrics::WEBHOOK_FAILURES.add(1, [Channel::Webchat.as_str()]);
                     tracing::error!(error = %refusal, "a web chat request failed");
                 } else {
                     // Whoever floods the function makes one line a request of it.
@@ -123,7 +123,8 @@ impl<B: Backend> Webchat<B> {
         let words = post.text().unwrap_or_default();
         let conversation = conversation(bot, &session);
         self.backend.put_question(&conversation, accepted.number, words, accepted.received_at).await?;
-        count(if accepted.duplicate { "Duplicates" } else { "Received" }, 1, ("Channel", Channel::Webchat.as_str()));
+        let metric = if accepted.duplicate { metrics::DUPLICATES } else { metrics::RECEIVED };
+        metric.add(1, [Channel::Webchat.as_str()]);
         Ok(json(StatusCode::ACCEPTED, &api::Accepted { seq: 2 * accepted.number }))
     }
 

@@ -12,7 +12,7 @@ use hoopoe_channels::wechat::Wechat;
 use hoopoe_channels::{Response, Webhook};
 use hoopoe_message::Timestamp;
 use hoopoe_store::{Entry, StoreError, Transcripts};
-use hoopoe_telemetry::count;
+use hoopoe_telemetry::metrics;
 use hoopoe_webhook::{Extension, Taken};
 use tokio::time::{Instant, sleep};
 
@@ -43,7 +43,7 @@ impl Extension<Wechat> for Passive {
                     // Silence makes WeChat ask again; an answer would end it.
                     sleep((began + HUNG_UP).saturating_duration_since(Instant::now())).await;
                 }
-                count("LateReplies", 1, ("Channel", "wechat"));
+                metrics::LATE_REPLIES.add(1, ["wechat"]);
                 answer
             }
             Ok(replies) => rendered(keys, message, &replies).unwrap_or(answer),
@@ -86,7 +86,7 @@ fn rendered(keys: &<Wechat as Webhook>::Keys, message: &Taken, replies: &[Entry]
     getrandom::fill(&mut random).ok()?;
     match Wechat::passive_answer(keys, &message.address, &texts.join("\n\n"), random, Timestamp::now()) {
         Ok(response) => {
-            count("Sent", 1, ("Channel", "wechat"));
+            metrics::SENT.add(1, ["wechat"]);
             Some(response)
         }
         Err(error) => {

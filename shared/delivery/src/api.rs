@@ -11,7 +11,7 @@ use hoopoe_keyring::{
 };
 use hoopoe_message::BotId;
 use hoopoe_store::Transcripts;
-use hoopoe_telemetry::count;
+use hoopoe_telemetry::metrics;
 use secrecy::SecretString;
 
 use crate::http::{Answer, Broken, Http};
@@ -69,7 +69,7 @@ impl<S: Sender, H: Http> Api<S, H> {
             if !refused {
                 return ended;
             }
-            count("CredentialsRefused", 1, ("Function", "deliver"));
+            metrics::CREDENTIALS_REFUSED.add(1, ["deliver"]);
             tracing::error!(channel = %S::CHANNEL, %bot, version = secret.version, "the platform refuses the bot's secret");
             tried.push(secret.version);
             // Perhaps the operator stored a newer one since this function read them.

@@ -16,7 +16,7 @@ use hoopoe_queue::consumer::{Buried, PutOff};
 use hoopoe_queue::{Batch, BatchResponse, Consumer, Record};
 use hoopoe_store::sends::{Attempt, Settled, by_conversation};
 use hoopoe_store::{Sends, Transcripts};
-use hoopoe_telemetry::{count, duration};
+use hoopoe_telemetry::metrics;
 
 use crate::api::{Api, Means, Platform, Webchat};
 use crate::http::Http;
@@ -154,13 +154,13 @@ impl<H: Http> Delivery<H> {
         match ended {
             Ok(()) => {
                 passage.settle().await;
-                let channel = ("Channel", reply.conversation.channel.as_str());
-                count("Sent", 1, channel);
-                duration("AnswerTime", self.clock.now().since(reply.received_at), channel);
+                let channel = [reply.conversation.channel.as_str()];
+                metrics::SENT.add(1, channel);
+                metrics::ANSWER_TIME.record(self.clock.now().since(reply.received_at), channel);
                 Verdict::Done
             }
             Err(End::Settled) => {
-                count("RepeatedReplies", 1, ("Channel", reply.conversation.channel.as_str()));
+                metrics::REPEATED_REPLIES.add(1, [reply.conversation.channel.as_str()]);
                 Verdict::Done
             }
             Err(End::Wait(pause)) => {
@@ -212,8 +212,8 @@ impl<H: Http> Delivery<H> {
         pause: Duration,
         now: Timestamp,
     ) {
-        let channel = ("Channel", reply.conversation.channel.as_str());
-        count(if matches!(kind, Kind::Throttled(_)) { "Throttled" } else { "Retries" }, 1, channel);
+        let metric = if matches!(kind, Kind::Throttled(_)) { metrics::THROTTLED } else { metrics::RETRIES };
+        metric.add(1, [reply.conversation.channel.as_str()]);
         tracing::warn!(reply = %reply.id, reason, ?pause, "a send is tried again");
         let recorded = match attempt {
             Some(mut attempt) => self.sends.postpone(reply, &mut attempt, pause, now).await,
@@ -253,7 +253,7 @@ impl<H: Http> Delivery<H> {
         if let Err(error) = recorded {
             tracing::error!(reply = %reply.id, %error, "a dead reply cannot be recorded");
         }
-        count("DeadReplies", 1, ("Channel", reply.conversation.channel.as_str()));
+        metrics::DEAD_REPLIES.add(1, [reply.conversation.channel.as_str()]);
         Verdict::Done
     }
 }

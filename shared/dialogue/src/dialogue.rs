@@ -10,7 +10,7 @@ use hoopoe_queue::consumer::{Buried, PutOff};
 use hoopoe_queue::{Batch, BatchResponse, Consumer, QueueSender, Record};
 use hoopoe_store::sessions::{Gathering, Place, WriteError};
 use hoopoe_store::{Session, Sessions, Turns};
-use hoopoe_telemetry::count;
+use hoopoe_telemetry::metrics;
 
 use crate::pending::PendingTurn;
 use crate::responder::{Responder, Response, reply};
@@ -128,7 +128,7 @@ impl<R: Responder> Dialogue<R> {
             match wire::decode::<InboundMessage>(&record.body) {
                 Ok(message) => waiting.push(Waiting { message, record, at: waiting.len(), alone: false }),
                 Err(error) => {
-                    count("PoisonMessages", 1, ("Queue", "inbound"));
+                    metrics::POISON_MESSAGES.add(1, ["inbound"]);
                     self.give_up(&record, &error.to_string(), &mut response).await;
                 }
             }
@@ -203,7 +203,7 @@ impl<R: Responder> Dialogue<R> {
             match session.place(message, waited, self.gap, self.sessions.lifetime(), now) {
                 Place::Early => outcome.early.push(waiting),
                 // Its reply is queued, or it has none.
-                Place::Handled => count("RepeatedMessages", 1, ("Channel", message.conversation.channel.as_str())),
+                Place::Handled => metrics::REPEATED_MESSAGES.add(1, [message.conversation.channel.as_str()]),
                 Place::Next => {
                     let mut after = session.clone();
                     if waiting.alone {
@@ -320,7 +320,7 @@ impl<R: Responder> Dialogue<R> {
         let conversation = &waiting.message.conversation;
         let written = self.sessions.write(conversation, session, now).await;
         if matches!(written, Err(WriteError::Conflict)) {
-            count("SessionConflicts", 1, ("Channel", conversation.channel.as_str()));
+            metrics::SESSION_CONFLICTS.add(1, [conversation.channel.as_str()]);
         }
         written
     }

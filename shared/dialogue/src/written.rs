@@ -8,7 +8,7 @@ use hoopoe_knowledge::{Date, Knowledge, LoadError, Suggestion, TextName};
 use hoopoe_message::{ChannelEvent, Command, Content, Decision, InboundMessage, Language, Timestamp};
 use hoopoe_store::Session;
 use hoopoe_store::turns::Answer;
-use hoopoe_telemetry::{count, count_with};
+use hoopoe_telemetry::metrics;
 
 use crate::responder::{Responder, Response};
 
@@ -87,12 +87,12 @@ impl Written {
         use hoopoe_knowledge::Decision as Decided;
         match self.knowledge.decide(embedding, question, language, Date::of(now)) {
             Decided::Answer { intent, text, suggestions, probability } => {
-                count_with("Answered", 1, ("Pack", self.knowledge.name()), ("Intent", intent));
+                metrics::ANSWERED.add(1, [self.knowledge.name(), intent]);
                 let decision = Decision::Answer { intent: intent.to_owned(), probability };
                 offer(session, text, &suggestions, Some(decision))
             }
             Decided::Suggest { intents } => {
-                count("Suggested", 1, ("Pack", self.knowledge.name()));
+                metrics::SUGGESTED.add(1, [self.knowledge.name()]);
                 let nearest = intents.first().map(|nearest| Decision::Suggest {
                     intent: nearest.intent.to_owned(),
                     probability: nearest.probability,
@@ -100,7 +100,7 @@ impl Written {
                 offer(session, self.knowledge.text(TextName::DidYouMean, language), &intents, nearest)
             }
             Decided::Fallback => {
-                count("Fallbacks", 1, ("Pack", self.knowledge.name()));
+                metrics::FALLBACKS.add(1, [self.knowledge.name()]);
                 offer(session, self.knowledge.text(TextName::Fallback, language), &[], Some(Decision::Fallback))
             }
         }

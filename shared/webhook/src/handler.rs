@@ -9,7 +9,7 @@ use hoopoe_channels::{
 };
 use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret};
 use hoopoe_message::{BotId, Timestamp};
-use hoopoe_telemetry::{Fatal, count};
+use hoopoe_telemetry::{Fatal, metrics};
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 use tokio::time::Instant;
@@ -132,7 +132,7 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             published: &[],
         };
         let (secret, received) = self.read(&bot, request).await?;
-        let channel = ("Channel", W::CHANNEL.as_str());
+        let channel = [W::CHANNEL.as_str()];
         let (taken, fault) = match <[Incoming; 1]>::try_from(received.messages) {
             Ok([message]) => match self.intake.accept(&bot, message).await {
                 Ok(taken) => (vec![taken], None),
@@ -141,13 +141,14 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
             Err(messages) => self.intake.accept_all(&bot, messages, until).await,
         };
         for message in &taken {
-            count(if message.accepted.duplicate { "Duplicates" } else { "Received" }, 1, channel);
+            let metric = if message.accepted.duplicate { metrics::DUPLICATES } else { metrics::RECEIVED };
+            metric.add(1, channel);
         }
         if let Some(fault) = fault {
             return Err(fault.into());
         }
         if received.ignored > 0 {
-            count("Ignored", received.ignored as u64, channel);
+            metrics::IGNORED.add(received.ignored as u64, channel);
         }
         Ok(answer::from_channel(self.extension.answer(&secret.keys, &taken, received.answer).await))
     }
@@ -225,7 +226,7 @@ impl Fault {
             }
         };
         if status.is_server_error() {
-            count("WebhookFailures", 1, ("Channel", channel));
+            metrics::WEBHOOK_FAILURES.add(1, [channel]);
             tracing::error!(channel, error = %self, "a webhook request failed");
         } else {
             // Whoever floods the function makes one line a request of it.

@@ -1,5 +1,6 @@
 //! Rules on what the functions may use of the account, and on what its operator is told.
 
+use hoopoe_telemetry::metrics;
 use serde_yaml_ng::Value;
 
 use crate::yaml::{statements, target, texts};
@@ -167,14 +168,14 @@ pub(crate) fn alarms_read_what_is_measured(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
     let own: Vec<_> = template.of_type("AWS::CloudWatch::Alarm");
     let own: Vec<_> = own.iter().filter(|(_, alarm)| alarm["Namespace"] == "Hoopoe").collect();
-    for metric in hoopoe_telemetry::METRICS {
-        if !own.iter().any(|(_, alarm)| alarm["MetricName"] == metric) {
-            faults.push(format!("no alarm reads {metric}"));
+    for metric in metrics::alarmed() {
+        if !own.iter().any(|(_, alarm)| alarm["MetricName"] == metric.name) {
+            faults.push(format!("no alarm reads {}", metric.name));
         }
     }
     for (name, alarm) in own {
         let metric = alarm["MetricName"].as_str().unwrap_or_default();
-        if !hoopoe_telemetry::METRICS.contains(&metric) {
+        if !metrics::alarmed().any(|made| made.name == metric) {
             faults.push(format!("{name} reads {metric}, which no function makes"));
         }
         let dimension = &alarm["Dimensions"][0];

@@ -21,6 +21,9 @@ struct Document {
     links: Vec<String>,
 }
 
+/// Of each table, row and cell: the links, and what is set in code.
+type TableShapes = Vec<Vec<Vec<(Vec<String>, Vec<String>)>>>;
+
 impl Document {
     fn parse(text: &str) -> Self {
         let mut document = Self::default();
@@ -61,7 +64,7 @@ impl Document {
     }
 
     /// What must be the same in each language: the number of rows and cells of each table, and in them links and code.
-    fn table_shapes(&self) -> Vec<Vec<Vec<(Vec<String>, Vec<String>)>>> {
+    fn table_shapes(&self) -> TableShapes {
         let shape = |cell: &String| (targets(cell), code(cell));
         let row = |row: &Vec<String>| row.iter().map(shape).collect();
         self.tables.iter().map(|table| table.iter().map(row).collect()).collect()

@@ -103,7 +103,7 @@ fuzz: ## Throw arbitrary requests at each channel's receiving side (CHANNEL=slac
 	@for channel in $(CHANNEL); do \
 		mkdir -p target/fuzz/corpus/$$channel; \
 		echo "$$channel: $(SECONDS) s"; \
-		RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz $$channel \
+		RUSTC_BOOTSTRAP=1 CHANNEL=$$channel target/tools/bin/cargo-fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz webhook \
 			target/fuzz/corpus/$$channel tests/fixtures/$$channel -- \
 			-max_total_time=$(SECONDS) -max_len=8192 -print_final_stats=1 >target/fuzz/$$channel.log 2>&1 \
 			|| { tail -40 target/fuzz/$$channel.log; exit 1; }; \

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hoopoe_channels::PublishedKey;
 use hoopoe_channels::teams::Teams;
 use hoopoe_channels::teams::published::{MAX_DOCUMENT_BYTES, jwks_url, read_keys};
+use hoopoe_channels::{PublishedKey, USER_AGENT};
 use hoopoe_webhook::{Extension, UnpublishedError};
 use reqwest::Client;
 
@@ -24,7 +24,11 @@ impl Published {
     pub(crate) fn new() -> reqwest::Result<Self> {
         // Fails only where a provider is installed already, and nothing else installs one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().timeout(ANSWER).redirect(reqwest::redirect::Policy::none()).build()?;
+        let http = Client::builder()
+            .timeout(ANSWER)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(USER_AGENT)
+            .build()?;
         Ok(Self { http, keys: Kept::default() })
     }
 

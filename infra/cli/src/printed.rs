@@ -10,7 +10,21 @@ use clap::{CommandFactory, Parser};
 use crate::Cli;
 
 /// What is read: folders, and files.
-const SOURCES: [&str; 6] = ["infra", "shared", "functions", "template.yaml", "README.md", "Makefile"];
+const SOURCES: [&str; 13] = [
+    "infra",
+    "shared",
+    "functions",
+    "docs",
+    "template.yaml",
+    "README.md",
+    "README.zh-CN.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "SEMANTICS.md",
+    "Makefile",
+];
 
 /// What stands for a value, by a part of its name.
 const NAMED: [(&str, &str); 7] = [

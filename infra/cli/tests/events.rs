@@ -1,4 +1,4 @@
-//! The events that the README feeds to single functions are such as the functions read.
+//! The events that `docs/development.md` feeds to single functions are such as the functions read.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The table of channels in the project's README says what the code does.
+//! The table of channels in `docs/channels.md` says what the code does.
 
 use std::fs;
 use std::path::Path;
@@ -22,13 +22,13 @@ fn the_table_of_channels_is_true() {
         with_platform!(
             channel,
             P => row::<P>(),
-            webchat => "| [Web chat](functions/webchat/src/main.rs) | session token | buttons | any | none | yes |\n".into()
+            webchat => "| [Web chat](../functions/webchat/src/main.rs) | session token | buttons | any | none | yes |\n".into()
         )
     });
     let table = format!("{HEAD}{}", rows.concat());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(&path).expect("the README");
-    assert!(readme.contains(&table), "the table of channels in README.md should be:\n\n{table}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/channels.md");
+    let page = fs::read_to_string(&path).expect("the page of channels");
+    assert!(page.contains(&table), "the table in docs/channels.md should be:\n\n{table}");
 }
 
 /// A row, from what the platform does with a sample.
@@ -80,7 +80,7 @@ fn row<P: Counterpart>() -> String {
         (false, false) => "none, a shared secret",
     };
     format!(
-        "| [{}](functions/{channel}/README.md) | {covers} | {} | {} | {} | {} |\n",
+        "| [{}](../functions/{channel}/README.md) | {covers} | {} | {} | {} | {} |\n",
         P::CHANNEL.display_name(),
         if short.buttons.is_empty() { "numbered" } else { "buttons" },
         longest,

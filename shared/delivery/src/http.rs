@@ -71,7 +71,7 @@ impl Client {
             .timeout(ANSWER)
             .pool_idle_timeout(Duration::from_secs(4))
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent("hoopoe")
+            .user_agent(hoopoe_channels::USER_AGENT)
             .build()?;
         Ok(Self(client))
     }
@@ -99,5 +99,36 @@ fn broken(error: reqwest::Error) -> Broken {
         () if error.is_builder() => Broken::Invalid,
         () if error.is_timeout() => Broken::NoAnswer,
         () => Broken::Broke,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_platform_is_told_who_calls_and_in_which_version() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/send", listener.local_addr().expect("its address"));
+        let platform = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                connection.read_exact(&mut byte).expect("the head of a request");
+                head.push(byte[0]);
+            }
+            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").expect("an answer");
+            String::from_utf8(head).expect("text")
+        });
+        let request = Request::get(url).body(String::new()).expect("a request");
+        let answer = Client::new().expect("a client").exchange(request).await.expect("an answer");
+        assert_eq!(answer.status, StatusCode::OK);
+        let head = platform.join().expect("the platform has answered");
+        let agent = format!("user-agent: hoopoe/{}\r\n", env!("CARGO_PKG_VERSION"));
+        assert!(head.contains(&agent), "{head}");
     }
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hoopoe_channels::{ApiRequest, Echo};
+use hoopoe_channels::{ApiRequest, Echo, USER_AGENT};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 
@@ -47,7 +47,7 @@ pub fn client() -> Result<Client, reqwest::Error> {
     Client::builder()
         .timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
-        .user_agent("hoopoe")
+        .user_agent(USER_AGENT)
         .dns_resolver(Arc::new(Resolver))
         .build()
 }

@@ -13,6 +13,10 @@ use sha2::{Digest, Sha256};
 
 use crate::Platform;
 
+/// The `User-Agent` of requests to platforms, with this version: it tells a platform's support who called. Discord's says
+/// what Discord asks for instead.
+pub const USER_AGENT: &str = concat!("hoopoe/", env!("CARGO_PKG_VERSION"));
+
 /// A platform's reason for a refusal is cut to this length.
 pub(crate) const MAX_REASON_BYTES: usize = 200;
 

@@ -32,7 +32,7 @@ pub(crate) struct Status {}
 #[derive(Debug, Serialize)]
 struct Report {
     stack: String,
-    webchat: String,
+    webchat: Option<String>,
     webhooks: BTreeMap<String, String>,
     queues: BTreeMap<String, Queue>,
     functions: BTreeMap<String, Function>,
@@ -103,7 +103,7 @@ impl Report {
         }
         Ok(Self {
             stack: stack.name().to_owned(),
-            webchat: stack.webchat()?,
+            webchat: stack.webchat(),
             webhooks: stack.webhooks(),
             queues,
             functions,
@@ -114,7 +114,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "stack      {}", self.stack)?;
-        stack::write_addresses(f, &self.webchat, &self.webhooks)?;
+        stack::write_addresses(f, self.webchat.as_deref(), &self.webhooks)?;
         write!(f, "\n\n{:<10} {:>8} {:>10} {:>13}", "queue", "waiting", "in flight", "dead letters")?;
         for (name, queue) in &self.queues {
             write!(f, "\n{name:<10} {:>8} {:>10} {:>13}", queue.waiting, queue.in_flight, queue.dead_letters)?;

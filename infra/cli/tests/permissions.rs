@@ -44,16 +44,16 @@ fn a_permission_that_is_added_changes_the_table() {
     let before = table(&yaml::template());
     for (sid, action) in [("Claim", "dynamodb:Scan"), ("Claim", "iam:PassRole"), ("Queue", "sqs:ReceiveMessage")] {
         let mut template = yaml::template();
-        statement(&mut template, "TelegramRole", sid)["Action"] = action.into();
+        statement(&mut template, "telegramRole", sid)["Action"] = action.into();
         assert_ne!(table(&template), before, "{action}");
     }
     for sid in ["ReadOwnKeys", "DecryptOwnKeys"] {
         let mut template = yaml::template();
-        statement(&mut template, "TelegramRole", sid).as_mapping_mut().expect("a statement").remove("Condition");
+        statement(&mut template, "telegramRole", sid).as_mapping_mut().expect("a statement").remove("Condition");
         assert_ne!(table(&template), before, "{sid} without its condition");
     }
     let mut template = yaml::template();
-    statement(&mut template, "TelegramRole", "Log")["Resource"] = "*".into();
+    statement(&mut template, "telegramRole", "Log")["Resource"] = "*".into();
     assert_ne!(table(&template), before, "others' logs");
 }
 
@@ -81,21 +81,24 @@ fn table(template: &Value) -> String {
     let heads: Vec<String> = ["function"].iter().chain(&COLUMNS).map(|head| (*head).to_owned()).collect();
     let mut table = row(&heads) + &"|---".repeat(heads.len()) + "|\n";
     for (name, function) in resources.iter().filter(|(_, one)| one["Type"] == "AWS::Serverless::Function") {
-        let name = name.as_str().and_then(|name| name.strip_suffix("Function")).expect("<Name>Function");
+        let name = name.as_str().and_then(|name| name.strip_suffix("Function")).expect("<name>Function");
         let role = target(&function["Properties"]["Role"]);
         assert_eq!(role, format!("{name}Role"), "{name} has a role of its own");
         let mut cells = vec![BTreeSet::new(); COLUMNS.len()];
         // The role's own policies, and what is attached to it beside them.
-        let attached = resources.values().filter(|one| target(&one["Properties"]["RoleName"]) == role);
+        let roles = |one: &Value| [&one["Properties"]["RoleName"], &one["Properties"]["Roles"][0]].map(target);
+        let attached = resources.values().filter(|one| roles(one).contains(&role));
         for policy in [&template["Resources"][role.as_str()]].into_iter().chain(attached) {
             for (column, what) in statements(&policy["Properties"]).into_iter().flat_map(|one| allowed(one, name)) {
-                let condition = policy.get("Condition").and_then(Value::as_str);
+                // A channel has what it is deployed with.
+                let deployed = |condition: &&str| condition.to_lowercase() == format!("deploy{name}");
+                let condition = policy.get("Condition").and_then(Value::as_str).filter(|one| !deployed(one));
                 let column = COLUMNS.iter().position(|head| *head == column).expect("a column");
                 cells[column].insert(condition.map_or(what.clone(), |condition| format!("{what}, if {condition}")));
             }
         }
         let cells = cells.into_iter().map(|cell| cell.into_iter().collect::<Vec<_>>().join("; "));
-        table += &row(&[name.to_lowercase()].into_iter().chain(cells).collect::<Vec<_>>());
+        table += &row(&[name.to_owned()].into_iter().chain(cells).collect::<Vec<_>>());
     }
     table
 }

@@ -31,13 +31,12 @@ pub(crate) fn a_new_account_can_run_it(template: &Template) -> Vec<String> {
             // !If [Condition, !Ref Parameter, !Ref AWS::NoValue]
             Some(Value::Tagged(choice)) => target(&choice.value[1]),
             Some(_) => String::new(),
-            None if function == "RotateFunction" => continue,
+            None if function == "rotateFunction" => continue,
             None => String::new(),
         };
         let own = match function.as_str() {
-            "WebchatFunction" => "WebchatReservedConcurrency",
-            "InferenceFunction" => "InferenceReservedConcurrency",
-            "DeliverFunction" => "DeliverReservedConcurrency",
+            "inferenceFunction" => "InferenceReservedConcurrency",
+            "deliverFunction" => "DeliverReservedConcurrency",
             _ => "WebhookReservedConcurrency",
         };
         if reserved != own || default(template, own) != "none" {
@@ -131,7 +130,7 @@ pub(crate) fn a_standstill_is_told(template: &Template) -> Vec<String> {
         }
     }
     for (namespace, metric, dimension) in [
-        ("AWS/Lambda", "Errors", "RotateFunction"),
+        ("AWS/Lambda", "Errors", "rotateFunction"),
         ("Hoopoe", "WebhookFailures", "AWS::StackName"),
         ("Hoopoe", "CredentialsRefused", "AWS::StackName"),
     ] {
@@ -235,15 +234,15 @@ fn a_stack_that_a_new_account_cannot_run_is_found() {
     let rule = a_new_account_can_run_it;
     broken(rule, |template| template.0["Parameters"]["InferenceConcurrency"]["Default"] = "10".into());
     broken(rule, |template| template.0["Parameters"]["DeliverConcurrency"]["Default"] = "none".into());
-    broken(rule, |template| template.0["Parameters"]["WebchatReservedConcurrency"]["Default"] = "20".into());
+    broken(rule, |template| template.0["Parameters"]["WebhookReservedConcurrency"]["Default"] = "20".into());
     broken(rule, |template| {
         template.0["Parameters"]["WebhookReservedConcurrency"]["AllowedPattern"] = "none|[0-9]+".into();
     });
     broken(rule, |template| {
-        let other = template.properties("LineFunction")["ReservedConcurrentExecutions"].clone();
-        template.properties("WebchatFunction")["ReservedConcurrentExecutions"] = other;
+        let other = template.properties("lineFunction")["ReservedConcurrentExecutions"].clone();
+        template.properties("inferenceFunction")["ReservedConcurrentExecutions"] = other;
     });
-    broken(rule, |template| template.remove("DeliverFunction", "ReservedConcurrentExecutions"));
+    broken(rule, |template| template.remove("deliverFunction", "ReservedConcurrentExecutions"));
 }
 
 #[test]
@@ -261,9 +260,9 @@ fn a_reservation_that_is_too_small_for_its_mapping_is_found() {
 
 #[test]
 fn a_loop_that_lambda_would_end_is_found() {
-    broken(loops_that_are_meant_are_allowed, |template| template.remove("DeliverFunction", "RecursiveLoop"));
+    broken(loops_that_are_meant_are_allowed, |template| template.remove("deliverFunction", "RecursiveLoop"));
     broken(loops_that_are_meant_are_allowed, |template| {
-        template.properties("InferenceFunction")["RecursiveLoop"] = "Allow".into();
+        template.properties("inferenceFunction")["RecursiveLoop"] = "Allow".into();
     });
 }
 

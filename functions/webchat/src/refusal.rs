@@ -53,7 +53,7 @@ impl Refusal {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::NoSuchUrl | Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => "not_found",
-            Self::Outside(_) => "outside",
+            Self::Outside(_) => "network",
             Self::Method(_) => "method",
             Self::TooLarge => "too_large",
             Self::MediaType => "media_type",
@@ -85,6 +85,7 @@ impl Refusal {
         let status = self.status();
         let message = match self {
             Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => "there is no such bot".to_owned(),
+            Self::Outside(_) => "requests are not taken from here".to_owned(),
             Self::Backend(_) | Self::Random(_) => "try again later".to_owned(),
             _ => self.to_string(),
         };

@@ -86,13 +86,10 @@ fn table(template: &Value) -> String {
         assert_eq!(role, format!("{name}Role"), "{name} has a role of its own");
         let mut cells = vec![BTreeSet::new(); COLUMNS.len()];
         // The role's own policies, and what is attached to it beside them.
-        let roles = |one: &Value| [&one["Properties"]["RoleName"], &one["Properties"]["Roles"][0]].map(target);
-        let attached = resources.values().filter(|one| roles(one).contains(&role));
+        let attached = resources.values().filter(|one| target(&one["Properties"]["RoleName"]) == role);
         for policy in [&template["Resources"][role.as_str()]].into_iter().chain(attached) {
             for (column, what) in statements(&policy["Properties"]).into_iter().flat_map(|one| allowed(one, name)) {
-                // A channel has what it is deployed with.
-                let deployed = |condition: &&str| condition.to_lowercase() == format!("deploy{name}");
-                let condition = policy.get("Condition").and_then(Value::as_str).filter(|one| !deployed(one));
+                let condition = policy.get("Condition").and_then(Value::as_str);
                 let column = COLUMNS.iter().position(|head| *head == column).expect("a column");
                 cells[column].insert(condition.map_or(what.clone(), |condition| format!("{what}, if {condition}")));
             }
@@ -103,8 +100,12 @@ fn table(template: &Value) -> String {
     table
 }
 
-/// What a statement allows, by column. A function's own log is everybody's and not said.
+/// What a statement allows, by column. A function's own log is everybody's and not said; what is denied is not allowed in
+/// any case, so leaving it out says too much at worst.
 fn allowed(statement: &Value, function: &str) -> Vec<(&'static str, String)> {
+    if statement["Effect"] == "Deny" {
+        return vec![];
+    }
     if let Some(exception) = statement.get("NotAction").or_else(|| statement.get("NotResource")) {
         return vec![("else", format!("everything but {}", texts(exception).join(", ")))];
     }

@@ -248,11 +248,7 @@ impl Preparing {
 }
 
 /// The stack as this build has it, and its functions: deployed unless it is already.
-async fn deployed(
-    sam: &Sam<'_>,
-    fingerprint: &str,
-    bundles: &Bundles,
-) -> anyhow::Result<(Stack, update::Functions)> {
+async fn deployed(sam: &Sam<'_>, fingerprint: &str, bundles: &Bundles) -> anyhow::Result<(Stack, update::Functions)> {
     let mut record = update::Record::read(sam.state);
     let before = Stack::local(sam.endpoint).await?;
     let running = match &before {
@@ -271,6 +267,15 @@ async fn deployed(
             (stack, deployed)
         }
     };
+    let lost: Vec<&str> =
+        bundles.digests().keys().map(String::as_str).filter(|name| !functions.contains_key(*name)).collect();
+    ensure!(
+        lost.is_empty(),
+        "the emulator does not have the functions {}, as after a deployment that gave their resources in template.yaml other \
+         names; {}, and then `hoopoe up`, begins afresh",
+        lost.join(", "),
+        commands::forget(sam.state)
+    );
     update::update(&stack, &functions, &mut record, bundles, sam.state).await?;
     Ok((stack, functions))
 }

@@ -223,8 +223,12 @@ impl Stack {
     /// When the stack has no such channel.
     pub(crate) fn webhook(&self, channel: Channel, bot: &str) -> anyhow::Result<String> {
         let main = self.address(channel).with_context(|| match self.endpoint {
-            Some(_) => format!("the local stack does not have {channel}; `hoopoe up --channels all` adds every channel"),
-            None => format!("the stack {} does not have {channel}; deploy it with {channel} in its Channels", self.name),
+            Some(_) => {
+                format!("the local stack does not have {channel}; `hoopoe up --channels all` adds every channel")
+            }
+            None => {
+                format!("the stack {} does not have {channel}; deploy it with {channel} in its Channels", self.name)
+            }
         })?;
         let base = main.strip_suffix("main").context("addresses end with the bot main")?;
         Ok(format!("{base}{bot}"))

@@ -238,7 +238,9 @@ mod tests {
         };
         let before = functions([("inference", "past CloudFormation"), ("webchat", "old")]);
         let after = functions([("inference", "past CloudFormation"), ("webchat", "new")]);
-        let bundles = BTreeMap::from([("inference", "I"), ("webchat", "W")].map(|(name, bundle)| (name.to_owned(), bundle.to_owned())));
+        let bundles = BTreeMap::from(
+            [("inference", "I"), ("webchat", "W")].map(|(name, bundle)| (name.to_owned(), bundle.to_owned())),
+        );
         let mut record = Record::default();
         record.note_new(&before, &after, &bundles);
         assert!(!record.holds("inference", Some("past CloudFormation"), "I"), "it is updated once more");

@@ -120,12 +120,26 @@ pub(crate) fn all_is_called_through_the_alias(template: &Template) -> Vec<String
             faults.push(format!("{function} has changes that publish no version"));
         }
         let Some(Value::Tagged(reserved)) = properties.get("ReservedConcurrentExecutions") else { continue };
-        let parameter = format!("${{{}}}", target(&reserved.value[1]));
-        if !texts(&properties["Description"]).concat().contains(&parameter) {
-            faults.push(format!("the description of {function} does not change with {parameter}"));
+        // !If [condition, !Ref parameter, !Ref AWS::NoValue]
+        let condition = &template.0["Conditions"][&reserved.value[0]];
+        let description = texts(&properties["Description"]).concat();
+        for parameter in references(condition).into_iter().chain([target(&reserved.value[1])]) {
+            if !description.contains(&format!("${{{parameter}}}")) {
+                faults.push(format!("the description of {function} does not change with {parameter}"));
+            }
         }
     }
     faults
+}
+
+/// What `!Ref` names anywhere in a value.
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Tagged(tagged) if tagged.tag == "Ref" => vec![target(value)],
+        Value::Tagged(tagged) => references(&tagged.value),
+        Value::Sequence(all) => all.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The list of each channel's networks reaches its function and no other.
@@ -195,6 +209,9 @@ fn a_function_that_is_called_past_its_alias_is_found() {
     broken(rule, |template| template.0["Globals"]["Function"]["AutoPublishAlias"] = Value::Null);
     broken(rule, |template| template.remove("deliverFunction", "AutoPublishAliasAllProperties"));
     broken(rule, |template| template.properties("telegramFunction")["Description"] = "Receives messages.".into());
+    broken(rule, |template| {
+        template.properties("deliverFunction")["Description"] = "Sends ${DeliverConcurrency} at a time.".into();
+    });
 }
 
 #[test]

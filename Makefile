@@ -226,6 +226,7 @@ bundle = $(or $(ARTIFACTS_DIR),target/bundles/$(1))
 
 # Those of the local stack go without their symbols, which are half of them.
 define collect
+	@test -d functions/$(1) || { echo "there is no function $(1); those of functions/ are: $(FUNCTIONS)" >&2; exit 1; }
 	@test -f $(call binary,$(1)) || { echo "$(call binary,$(1)) is missing: run 'make functions PACK=folder' first" >&2; exit 1; }
 	@mkdir -p $(call bundle,$(1))
 	$(if $(filter local,$(BINARIES)),strip -o $(call bundle,$(1))/bootstrap $(call binary,$(1)) 2>/dev/null || )cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap

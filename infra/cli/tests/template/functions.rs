@@ -107,6 +107,28 @@ fn holds(value: &Value, part: &str) -> bool {
     }
 }
 
+/// What is named in a resource or an output is a resource or a parameter: cfn-lint does not look into every place of a loop.
+pub(crate) fn names_lead_somewhere(template: &Template) -> Vec<String> {
+    let mut faults = Vec::new();
+    let known = |name: &str| {
+        // SAM makes a resource of each function's URL.
+        let function = name.strip_suffix("Url").filter(|name| name.ends_with("Function")).unwrap_or(name);
+        name.starts_with("AWS::")
+            || template.0["Parameters"].get(name).is_some()
+            || template.0["Resources"].get(function).is_some()
+    };
+    for section in ["Resources", "Outputs"] {
+        for (place, member) in template.0[section].as_mapping().expect("the section is there") {
+            for name in names(member) {
+                if !known(&name) {
+                    faults.push(format!("{section}: {} names {name}, which is not there", texts(place).concat()));
+                }
+            }
+        }
+    }
+    faults
+}
+
 /// Each function is called through the alias, whatever of it changes; and its description changes with its reserved
 /// concurrency, which no version has: a version that equals the last one fails the deployment.
 pub(crate) fn all_is_called_through_the_alias(template: &Template) -> Vec<String> {
@@ -123,7 +145,7 @@ pub(crate) fn all_is_called_through_the_alias(template: &Template) -> Vec<String
         // !If [condition, !Ref parameter, !Ref AWS::NoValue]
         let condition = &template.0["Conditions"][&reserved.value[0]];
         let description = texts(&properties["Description"]).concat();
-        for parameter in references(condition).into_iter().chain([target(&reserved.value[1])]) {
+        for parameter in names(condition).into_iter().chain([target(&reserved.value[1])]) {
             if !description.contains(&format!("${{{parameter}}}")) {
                 faults.push(format!("the description of {function} does not change with {parameter}"));
             }
@@ -132,14 +154,26 @@ pub(crate) fn all_is_called_through_the_alias(template: &Template) -> Vec<String
     faults
 }
 
-/// What `!Ref` names anywhere in a value.
-fn references(value: &Value) -> Vec<String> {
+/// What `!Ref`, `!GetAtt` and the text of `!Sub` name anywhere in a value.
+fn names(value: &Value) -> Vec<String> {
     match value {
-        Value::Tagged(tagged) if tagged.tag == "Ref" => vec![target(value)],
-        Value::Tagged(tagged) => references(&tagged.value),
-        Value::Sequence(all) => all.iter().flat_map(references).collect(),
+        Value::Tagged(tagged) if tagged.tag == "Ref" || tagged.tag == "GetAtt" => vec![target(value)],
+        Value::Tagged(tagged) if tagged.tag == "Sub" => match &tagged.value {
+            Value::Sequence(all) => names(&all[1]),
+            text => {
+                texts(text).concat().split("${").skip(1).filter_map(|rest| named(rest.split_once('}')?.0)).collect()
+            }
+        },
+        Value::Tagged(tagged) => names(&tagged.value),
+        Value::Sequence(all) => all.iter().flat_map(names).collect(),
+        Value::Mapping(members) => members.values().flat_map(names).collect(),
         _ => Vec::new(),
     }
+}
+
+/// The logical id in `Name` or `Name.Attribute`.
+fn named(path: &str) -> Option<String> {
+    path.split('.').next().map(str::to_owned)
 }
 
 /// The list of each channel's networks reaches its function and no other.
@@ -201,6 +235,17 @@ fn a_name_of_a_loop_that_the_transform_leaves_is_found() {
     let role = &mut source["Resources"]["Fn::ForEach::Webhooks"][2]["${Channel}Role"]["Properties"];
     role["PermissionsBoundary"] = "${Channel}".into();
     assert_ne!(rule(&Template(yaml::expanded(&source))), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_found() {
+    let rule = names_lead_somewhere;
+    broken(rule, |template| {
+        template.0["Resources"].as_mapping_mut().expect("resources").remove("ClaimsTable");
+    });
+    broken(rule, |template| {
+        template.0["Parameters"].as_mapping_mut().expect("parameters").remove("qqNetworks");
+    });
 }
 
 #[test]

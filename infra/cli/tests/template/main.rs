@@ -16,7 +16,7 @@ use yaml::{statements, target, texts};
 /// Lambda's own advice: the queue hides a message for six times as long as the function may take.
 const VISIBILITY_FACTOR: u64 = 6;
 
-const RULES: [fn(&Template) -> Vec<String>; 17] = [
+const RULES: [fn(&Template) -> Vec<String>; 18] = [
     queues_hide_messages_long_enough,
     queues_have_dead_letters,
     mappings_report_partial_failures,
@@ -27,6 +27,7 @@ const RULES: [fn(&Template) -> Vec<String>; 17] = [
     logs_end_and_belong_to_one_function,
     functions::folders_resources_and_channels_agree,
     functions::no_name_of_a_loop_is_left,
+    functions::names_lead_somewhere,
     functions::all_is_called_through_the_alias,
     functions::networks_reach_their_own_function,
     operation::a_new_account_can_run_it,

@@ -17,6 +17,8 @@ use crate::{Global, aws};
 
 /// The name of the local stack, and its region.
 pub(crate) const LOCAL_NAME: &str = "hoopoe";
+/// `AutoPublishAlias` in `template.yaml`: what URLs, queues and the schedule call of a function.
+pub(crate) const ALIAS: &str = "live";
 /// The region that the local stack pretends to be in.
 pub(crate) const LOCAL_REGION: &str = "us-east-1";
 /// The root of the emulator's account, which the operator and SAM are: it may do everything. Functions have the

@@ -22,13 +22,11 @@ use serde::{Deserialize, Serialize};
 use super::bundle::Bundles;
 use crate::atomic;
 use crate::progress::Step;
-use crate::stack::Stack;
+use crate::stack::{ALIAS, Stack};
 
 /// How long the emulator may take to put new code in force.
 const IN_FORCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
-/// `AutoPublishAlias` in `template.yaml`.
-const ALIAS: &str = "live";
 
 /// What the deployed functions run, by their short names.
 pub(super) type Functions = BTreeMap<String, FunctionConfiguration>;

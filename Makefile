@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-FUNCTIONS := wecom wechat dingtalk feishu qq telegram slack discord whatsapp messenger line teams \
-	webchat inference deliver rotate
+# A folder in functions is a function, a package of the workspace, and <folder>Function in template.yaml.
+FUNCTIONS := $(patsubst functions/%/Cargo.toml,%,$(wildcard functions/*/Cargo.toml))
 # The local stack runs what the tests run: one build for both.
 HOOPOE := target/debug/hoopoe
 STATE ?= target/local
@@ -28,8 +28,8 @@ help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: up
-up: $(HOOPOE) ## Start the local stack: builds what is missing, deploys what changed (PACK=folder for your own pack).
-	@$(HOOPOE) --state $(STATE) up $(if $(PACK),--pack "$(PACK)")
+up: $(HOOPOE) ## Start the local stack: builds and deploys what changed (PACK=folder, CHANNELS=telegram,webchat).
+	@$(HOOPOE) --state $(STATE) up $(if $(PACK),--pack "$(PACK)") $(if $(CHANNELS),--channels "$(CHANNELS)")
 
 .PHONY: down
 down: $(HOOPOE) ## Stop the local stack; its state stays.
@@ -94,7 +94,7 @@ chromium:
 # The compiler is told to allow the flags of coverage and sanitizer, which else only its nightly builds do.
 # Seconds for each target of `make fuzz`, and which channels.
 SECONDS ?= 60
-CHANNEL ?= wecom wechat dingtalk feishu qq telegram slack discord whatsapp messenger line teams
+CHANNEL ?= $(filter-out webchat inference deliver rotate,$(FUNCTIONS))
 CARGO_FUZZ := 0.13.2
 
 .PHONY: fuzz
@@ -157,7 +157,7 @@ bench-peers: shop ## Measure the inference function beside peers in Python, into
 
 .PHONY: bench-path
 bench-path: KNOWLEDGE := target/knowledge/shop
-bench-path: shop build-InferenceFunction ## Measure the whole way of a message on the binaries of `make functions` (QUICK=1 for a short run).
+bench-path: shop build-inferenceFunction ## Measure the whole way of a message on the binaries of `make functions` (QUICK=1 for a short run).
 	cargo build --release --locked --package path
 	target/release/path $(if $(QUICK),--quick)
 
@@ -226,6 +226,7 @@ bundle = $(or $(ARTIFACTS_DIR),target/bundles/$(1))
 
 # Those of the local stack go without their symbols, which are half of them.
 define collect
+	@test -d functions/$(1) || { echo "there is no function $(1); those of functions/ are: $(FUNCTIONS)" >&2; exit 1; }
 	@test -f $(call binary,$(1)) || { echo "$(call binary,$(1)) is missing: run 'make functions PACK=folder' first" >&2; exit 1; }
 	@mkdir -p $(call bundle,$(1))
 	$(if $(filter local,$(BINARIES)),strip -o $(call bundle,$(1))/bootstrap $(call binary,$(1)) 2>/dev/null || )cp $(call binary,$(1)) $(call bundle,$(1))/bootstrap
@@ -240,26 +241,13 @@ define known
 	echo "$$pack has changed since it was built: run 'make knowledge' first" >&2; exit 1; }; }
 endef
 
-.PHONY: build-WecomFunction build-WechatFunction build-DingtalkFunction build-FeishuFunction build-QqFunction build-TelegramFunction build-SlackFunction build-DiscordFunction build-WhatsappFunction build-MessengerFunction build-LineFunction build-TeamsFunction build-WebchatFunction build-InferenceFunction build-DeliverFunction build-RotateFunction
-build-WecomFunction: ; $(call collect,wecom)
-build-WechatFunction: ; $(call collect,wechat)
-build-DingtalkFunction: ; $(call collect,dingtalk)
-build-FeishuFunction: ; $(call collect,feishu)
-build-QqFunction: ; $(call collect,qq)
-build-TelegramFunction: ; $(call collect,telegram)
-build-SlackFunction: ; $(call collect,slack)
-build-DiscordFunction: ; $(call collect,discord)
-build-WhatsappFunction: ; $(call collect,whatsapp)
-build-MessengerFunction: ; $(call collect,messenger)
-build-LineFunction: ; $(call collect,line)
-build-TeamsFunction: ; $(call collect,teams)
-build-DeliverFunction: ; $(call collect,deliver)
-build-RotateFunction: ; $(call collect,rotate)
-build-WebchatFunction:
+.PHONY: build-webchatFunction build-inferenceFunction
+build-%Function: ; $(call collect,$*)
+build-webchatFunction:
 	$(call known)
 	$(call collect,webchat)
 	@test ! -f $(KNOWLEDGE)/page.json || cp $(KNOWLEDGE)/page.json $(call bundle,webchat)/
-build-InferenceFunction:
+build-inferenceFunction:
 	$(call known)
 	$(call collect,inference)
 	@mkdir -p $(call bundle,inference)/lib $(call bundle,inference)/model

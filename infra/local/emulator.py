@@ -120,7 +120,8 @@ def is_signed(authorization: str, query: dict) -> bool:
 def sweep() -> None:
     """Removes the files of code that no function runs. MiniStack calls it after code was updated or a function deleted."""
     _sweep()
-    configs = [function["config"] for function in lambda_svc._functions._data.values()]
+    functions = lambda_svc._functions._data.values()
+    configs = [run["config"] for function in functions for run in (function, *function["versions"].values())]
     live = {lambda_svc._b64_sha_to_hex(config.get("CodeSha256", "")) for config in configs}
     with lambda_svc._provided_code_lock:
         for sha in set(lambda_svc._provided_code_dirs) - live:

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hoopoe_channels::webchat::appearance::Appearance;
 
-/// The file in the bundle. `make build-WebchatFunction` copies it from the built knowledge pack.
+/// The file in the bundle. `make build-webchatFunction` copies it from the built knowledge pack.
 const FILE: &str = "page.json";
 
 /// Reads the file; Hoopoe's own appearance if there is none.

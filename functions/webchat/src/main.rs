@@ -18,7 +18,7 @@
 //! # The look of the page
 //!
 //! Without more, the page is Hoopoe's own. A file `page.json` in the function's bundle gives it its owner's name, logo
-//! and colour; `hoopoe_channels::webchat::appearance` describes it. `make build-WebchatFunction` copies it from the
+//! and colour; `hoopoe_channels::webchat::appearance` describes it. `make build-webchatFunction` copies it from the
 //! folder `KNOWLEDGE` of the built knowledge pack. It is read once, when the function starts, and a broken one stops
 //! the start with a sentence.
 //!
@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use hoopoe_aws::{Environment, client};
 use hoopoe_telemetry::Fatal;
+use hoopoe_webhook::AllowedNetworks;
 use lambda_http::{Error, Request, service_fn};
 
 use crate::backend::Aws;
@@ -48,9 +49,10 @@ use crate::routes::Webchat;
 async fn main() -> Result<(), Fatal> {
     hoopoe_telemetry::init();
     let environment = Environment;
+    let networks = AllowedNetworks::from_environment(environment)?;
     let config = client::config(environment)?;
     let page = Page::new(&appearance::load(&environment.task_root()?)?);
-    let webchat = Arc::new(Webchat::new(Aws::new(environment, &config)?, page));
+    let webchat = Arc::new(Webchat::new(networks, Aws::new(environment, &config)?, page));
     lambda_http::run(service_fn(move |request: Request| {
         let webchat = Arc::clone(&webchat);
         async move { Ok::<_, Error>(webchat.answer(&request).await) }

@@ -16,7 +16,7 @@
 //!   however many requests come; and a new one, as in a flood, holds none.
 //!
 //! Any other request is answered at once, in milliseconds, with the time after which to ask again, which grows with the
-//! age of the question. The parameter `WebchatReservedConcurrency` bounds what is left: the number of requests.
+//! age of the question. The parameter `WebhookReservedConcurrency` bounds what is left: the number of requests.
 //!
 //! # Why not WebSocket or an event stream
 //!

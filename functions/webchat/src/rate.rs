@@ -2,7 +2,7 @@
 //!
 //! The counts live in one execution environment and end with it, so the limit is per environment: a client that
 //! causes several at once gets that many times as much. It slows a loop in a script down. What bounds the bill is the
-//! function's reserved concurrency (`WebchatReservedConcurrency`, none by default); a limit per address over all
+//! function's reserved concurrency (`WebhookReservedConcurrency`, none by default); a limit per address over all
 //! environments is what a web firewall in front does.
 
 use std::collections::HashMap;

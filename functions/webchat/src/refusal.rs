@@ -3,7 +3,7 @@
 use hoopoe_channels::webchat::InvalidToken;
 use hoopoe_channels::webchat::api::{InvalidPost, MAX_BODY_BYTES, MAX_WAIT_SECONDS};
 use hoopoe_keyring::KeyringError;
-use hoopoe_webhook::answer;
+use hoopoe_webhook::{OutsideError, answer};
 use lambda_http::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
@@ -13,6 +13,8 @@ use crate::backend::BackendError;
 /// Why a request is refused. The sentences are for the client's developer; none quotes the request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     #[error("there is nothing at this URL; the page is at /webchat/<bot>")]
     NoSuchUrl,
     #[error("this method is not allowed here, {0} is")]
@@ -51,6 +53,7 @@ impl Refusal {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::NoSuchUrl | Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => "not_found",
+            Self::Outside(_) => "network",
             Self::Method(_) => "method",
             Self::TooLarge => "too_large",
             Self::MediaType => "media_type",
@@ -69,7 +72,7 @@ impl Refusal {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Outside(_) | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::Post(_) | Self::Query => StatusCode::BAD_REQUEST,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -82,6 +85,7 @@ impl Refusal {
         let status = self.status();
         let message = match self {
             Self::Backend(BackendError::Keys(KeyringError::Missing(_))) => "there is no such bot".to_owned(),
+            Self::Outside(_) => "requests are not taken from here".to_owned(),
             Self::Backend(_) | Self::Random(_) => "try again later".to_owned(),
             _ => self.to_string(),
         };

@@ -7,7 +7,7 @@ use hoopoe_channels::webchat::{InvalidToken, SessionId};
 use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
 use hoopoe_store::Entry;
 use hoopoe_telemetry::metrics;
-use hoopoe_webhook::answer;
+use hoopoe_webhook::{AllowedNetworks, answer};
 use lambda_http::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use lambda_http::http::{HeaderMap, Method, StatusCode};
 use lambda_http::request::RequestContext;
@@ -32,6 +32,7 @@ const READS_PER_MINUTE: u32 = 120;
 /// The page and its API.
 #[derive(Debug)]
 pub(crate) struct Webchat<B> {
+    networks: AllowedNetworks,
     backend: B,
     page: Page,
     sessions: RateLimit,
@@ -49,8 +50,9 @@ enum Route {
 }
 
 impl<B: Backend> Webchat<B> {
-    pub(crate) fn new(backend: B, page: Page) -> Self {
+    pub(crate) fn new(networks: AllowedNetworks, backend: B, page: Page) -> Self {
         Self {
+            networks,
             backend,
             page,
             sessions: RateLimit::new(SESSIONS_PER_MINUTE),
@@ -79,6 +81,7 @@ impl<B: Backend> Webchat<B> {
     }
 
     async fn route(&self, request: &Request) -> Result<Response<Body>, Refusal> {
+        self.networks.check(request)?;
         if request.body().len() > MAX_BODY_BYTES {
             return Err(Refusal::TooLarge);
         }

@@ -104,7 +104,7 @@ impl Remove {
 impl Add {
     async fn run(self, stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
         let Named { channel, bot } = &self.named;
-        let url = stack.webhook(channel.as_str(), bot.as_str())?;
+        let url = stack.webhook(*channel, bot.as_str())?;
         let steps = match (channel, self.set_webhook, self.register_commands) {
             (_, false, false) => with_platform!(
                 channel,
@@ -216,9 +216,11 @@ async fn list(stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
     }
     let mut rows = Vec::with_capacity(bots.len());
     for ((channel, bot), version) in bots {
-        let webhook = stack.webhook(channel.as_str(), bot.as_str())?;
+        // The keys of a channel that is no longer deployed are still there.
+        let webhook = stack.webhook(channel, bot.as_str()).ok();
         rows.push(json!({"channel": channel, "bot": bot, "version": version, "webhook": webhook}));
         if !global.json {
+            let webhook = webhook.as_deref().unwrap_or("not in this stack");
             output::line(format_args!("{channel:<10} {bot:<16} version {version:<4} {webhook}"))?;
         }
     }

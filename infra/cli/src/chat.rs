@@ -147,7 +147,7 @@ impl Chat {
 impl With {
     async fn open(&self, global: &Global) -> anyhow::Result<(Talk, Decisions)> {
         let stack = Stack::find(global).await?;
-        match Talk::open(http::client()?, stack.webhook("webchat", self.bot.as_str())?).await {
+        match Talk::open(http::client()?, stack.webhook(Channel::Webchat, self.bot.as_str())?).await {
             Ok(talk) => {
                 let decisions = Decisions::of_session(&stack, &self.bot, &talk.token)?;
                 Ok((talk, decisions))

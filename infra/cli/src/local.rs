@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`prerequisites`] | what must be installed, and how to get it |
+//! | [`channels`] | which channels the stack has |
 //! | [`pack`] | which knowledge pack the stack answers from |
 //! | [`build`] | compiles the functions, builds the model and the knowledge |
 //! | [`emulator`] | MiniStack as a background process with persisted state |
@@ -16,6 +17,7 @@
 
 mod build;
 mod bundle;
+mod channels;
 mod deploy;
 mod emulator;
 mod environment;
@@ -37,6 +39,7 @@ use crate::progress::{Step, line};
 use crate::stack::{LocalStack, Stack};
 use crate::{atomic, channel, commands, keys, output, project, python};
 use bundle::Bundles;
+use channels::StackChannels;
 use deploy::Sam;
 use emulator::Emulator;
 use pack::StackPack;
@@ -45,6 +48,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   hoopoe up                        build what is missing, start, deploy, print the addresses
   hoopoe up --pack my-pack         answer from this pack; it is kept until another is chosen
+  hoopoe up --channels telegram    only Telegram and the web chat; kept until others are chosen, or `all`
   hoopoe up --port 4600            on this port; it is kept until `make clean-local`
   hoopoe --state /tmp/other up     a second stack beside the first
   hoopoe up --json                 print what stack.json holds
@@ -60,6 +64,9 @@ pub(crate) struct Up {
     /// The folder of the knowledge pack to answer from; by default the one chosen last, or infra/packs/shop.
     #[arg(long, value_name = "DIR")]
     pack: Option<PathBuf>,
+    /// The channels of the stack, with commas between them, or `all`; by default those chosen last, or all.
+    #[arg(long, value_name = "LIST")]
+    channels: Option<StackChannels>,
     /// The emulator's port; the first free one from 4566 by default.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
@@ -87,16 +94,29 @@ impl Up {
         let lock = lock(&global.state)?;
         prerequisites::check()?;
         let pack = StackPack::choose(asked, &global.state)?;
+        let channels = StackChannels::choose(self.channels.clone(), &global.state)?;
+        let functions = channels.of(build::functions()?);
 
         let environments = Environments::prepare();
-        build::functions()?;
+        build::compile(&functions)?;
         let environments = environments.wait()?;
         build::model()?;
         let knowledge = build::knowledge(pack.folder())?;
         pack.remember(&knowledge, &global.state)?;
+        channels.remember(&global.state)?;
 
         let emulator = self.emulator(&environments.emulator, &global.state)?;
-        let (stack, functions) = deployed(&emulator, &environments.sam, &global.state, &lock, knowledge).await?;
+        let bundles = Bundles::of(&functions, knowledge)?;
+        let fingerprint = deploy::fingerprint(&channels)?;
+        let sam = Sam {
+            bin: &environments.sam,
+            state: &global.state,
+            endpoint: &emulator.endpoint(),
+            lock: &lock,
+            channels: &channels,
+            functions: functions.len(),
+        };
+        let (stack, functions) = deployed(&sam, &fingerprint, &bundles).await?;
         let main = BotId::default();
         if !channel::is_connected(&stack, Channel::Webchat, &main).await? {
             channel::add_webchat(&stack, &main).await?;
@@ -228,34 +248,35 @@ impl Preparing {
 }
 
 /// The stack as this build has it, and its functions: deployed unless it is already.
-async fn deployed(
-    emulator: &Emulator,
-    sam: &Path,
-    state: &Path,
-    lock: &File,
-    knowledge: PathBuf,
-) -> anyhow::Result<(Stack, update::Functions)> {
-    let endpoint = emulator.endpoint();
-    let bundles = Bundles::of(knowledge)?;
-    let fingerprint = deploy::fingerprint()?;
-    let mut record = update::Record::read(state);
-    let before = Stack::local(&endpoint).await?;
+async fn deployed(sam: &Sam<'_>, fingerprint: &str, bundles: &Bundles) -> anyhow::Result<(Stack, update::Functions)> {
+    let mut record = update::Record::read(sam.state);
+    let before = Stack::local(sam.endpoint).await?;
     let running = match &before {
         Some(stack) => update::functions(stack).await?,
         None => update::Functions::new(),
     };
-    let (stack, functions) = match before.filter(|stack| stack.tag(deploy::FINGERPRINT) == Some(&fingerprint)) {
+    let (stack, functions) = match before.filter(|stack| stack.tag(deploy::FINGERPRINT) == Some(fingerprint)) {
         Some(stack) => (stack, running),
         None => {
-            Sam { bin: sam, state, endpoint: &endpoint, lock }.deploy(bundles.knowledge(), &fingerprint)?;
-            let stack = Stack::local(&endpoint).await?;
+            sam.deploy(bundles.knowledge(), fingerprint)?;
+            let stack = Stack::local(sam.endpoint).await?;
             let stack = stack.context("the emulator does not know the stack that was deployed just now")?;
             let deployed = update::functions(&stack).await?;
-            record.deployed(&running, &deployed, &bundles, state)?;
+            update::make_all_live(&stack, &deployed).await?;
+            record.deployed(&running, &deployed, bundles, sam.state)?;
             (stack, deployed)
         }
     };
-    update::update(&stack, &functions, &mut record, &bundles, state).await?;
+    let lost: Vec<&str> =
+        bundles.digests().keys().map(String::as_str).filter(|name| !functions.contains_key(*name)).collect();
+    ensure!(
+        lost.is_empty(),
+        "the emulator does not have the functions {}, as after a deployment that gave their resources in template.yaml other \
+         names; {}, and then `hoopoe up`, begins afresh",
+        lost.join(", "),
+        commands::forget(sam.state)
+    );
+    update::update(&stack, &functions, &mut record, bundles, sam.state).await?;
     Ok((stack, functions))
 }
 

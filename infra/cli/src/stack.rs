@@ -10,12 +10,15 @@ use anyhow::{Context, anyhow, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::types::{Stack as Description, StackStatus};
+use hoopoe_message::Channel;
 use serde::{Deserialize, Serialize};
 
 use crate::{Global, aws};
 
 /// The name of the local stack, and its region.
 pub(crate) const LOCAL_NAME: &str = "hoopoe";
+/// `AutoPublishAlias` in `template.yaml`: what URLs, queues and the schedule call of a function.
+pub(crate) const ALIAS: &str = "live";
 /// The region that the local stack pretends to be in.
 pub(crate) const LOCAL_REGION: &str = "us-east-1";
 /// The root of the emulator's account, which the operator and SAM are: it may do everything. Functions have the
@@ -56,18 +59,20 @@ impl LocalStack {
 
 impl fmt::Display for LocalStack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_addresses(f, &self.webchat, &self.webhooks)
+        write_addresses(f, Some(&self.webchat), &self.webhooks)
     }
 }
 
-/// Writes the address of the page and of each webhook, one a line.
+/// Writes the address of the page, if there is one, and of each webhook, one a line.
 pub(crate) fn write_addresses(
     f: &mut fmt::Formatter<'_>,
-    webchat: &str,
+    webchat: Option<&str>,
     webhooks: &BTreeMap<String, String>,
 ) -> fmt::Result {
-    write!(f, "web chat   {webchat}")?;
-    webhooks.iter().try_for_each(|(channel, url)| write!(f, "\n{channel:<10} {url}"))
+    let webhooks = webhooks.iter().map(|(channel, url)| (channel.as_str(), url.as_str()));
+    let lines = webchat.map(|url| ("web chat", url)).into_iter().chain(webhooks);
+    let lines: Vec<String> = lines.map(|(channel, url)| format!("{channel:<10} {url}")).collect();
+    f.write_str(&lines.join("\n"))
 }
 
 /// A deployed stack with the configuration to reach it.
@@ -207,41 +212,40 @@ impl Stack {
             .collect()
     }
 
-    /// The web chat page of the bot `main`.
-    ///
-    /// # Errors
-    ///
-    /// When an older template deployed it.
-    pub(crate) fn webchat(&self) -> anyhow::Result<String> {
-        self.output("WebchatUrl").map(|url| self.reachable(url))
+    /// The web chat page of the bot `main`, if the stack has the web chat.
+    #[must_use]
+    pub(crate) fn webchat(&self) -> Option<String> {
+        self.address(Channel::Webchat)
     }
 
-    /// The webhook of a channel's bot, by the channel's name.
+    /// The webhook of a channel's bot; of the web chat, its page.
     ///
     /// # Errors
     ///
     /// When the stack has no such channel.
-    pub(crate) fn webhook(&self, channel: &str, bot: &str) -> anyhow::Result<String> {
-        let main = match channel {
-            "webchat" => self.webchat()?,
-            _ => self.webhooks().remove(channel).with_context(|| {
-                format!(
-                    "the stack {} receives nothing from {channel}; deploy it with this version's template.yaml",
-                    self.name
-                )
-            })?,
-        };
-        let base = main.strip_suffix("main").context("webhook outputs end with the bot main")?;
+    pub(crate) fn webhook(&self, channel: Channel, bot: &str) -> anyhow::Result<String> {
+        let main = self.address(channel).with_context(|| match self.endpoint {
+            Some(_) => {
+                format!("the local stack does not have {channel}; `hoopoe up --channels all` adds every channel")
+            }
+            None => {
+                format!("the stack {} does not have {channel}; deploy it with {channel} in its Channels", self.name)
+            }
+        })?;
+        let base = main.strip_suffix("main").context("addresses end with the bot main")?;
         Ok(format!("{base}{bot}"))
     }
 
-    /// The webhook of each channel's bot `main`, by the channel's name.
+    /// The webhook of the bot `main` on each channel that the stack has but the web chat, by the channel's name.
     #[must_use]
     pub(crate) fn webhooks(&self) -> BTreeMap<String, String> {
-        self.outputs
-            .iter()
-            .filter_map(|(key, url)| Some((key.strip_suffix("WebhookUrl")?.to_lowercase(), self.reachable(url))))
-            .collect()
+        let others = Channel::ALL.into_iter().filter(|channel| *channel != Channel::Webchat);
+        others.filter_map(|channel| Some((channel.to_string(), self.address(channel)?))).collect()
+    }
+
+    /// Where the bot `main` is on a channel that the stack has.
+    fn address(&self, channel: Channel) -> Option<String> {
+        self.outputs.get(&format!("{channel}Url")).map(|url| self.reachable(url))
     }
 
     /// What `stack.json` says of the local stack.
@@ -254,7 +258,7 @@ impl Stack {
             endpoint: self.endpoint.clone().context("the stack is not the local one")?,
             region: LOCAL_REGION.to_owned(),
             stack: self.name.clone(),
-            webchat: self.webchat()?,
+            webchat: self.webhook(Channel::Webchat, "main")?,
             webhooks: self.webhooks(),
         })
     }
@@ -292,10 +296,11 @@ mod tests {
 
     fn stack(endpoint: Option<&str>) -> Stack {
         let outputs = [
-            ("WebchatUrl", "https://abc.lambda-url.us-east-1.on.aws/webchat/main"),
-            ("TelegramWebhookUrl", "https://def.lambda-url.us-east-1.on.aws/telegram/main"),
-            ("TelegramFunctionName", "bot-telegram"),
+            ("webchatUrl", "https://abc.lambda-url.us-east-1.on.aws/webchat/main"),
+            ("telegramUrl", "https://def.lambda-url.us-east-1.on.aws/telegram/main"),
+            ("telegramFunctionName", "bot-telegram"),
             ("KeysTableName", "bot-Keys-1"),
+            ("InboundQueueUrl", "https://sqs.us-east-1.amazonaws.com/1/bot-Inbound-1"),
         ];
         Stack {
             name: "bot".into(),
@@ -327,10 +332,11 @@ mod tests {
     #[test]
     fn urls_on_aws_stay_as_they_are() {
         let deployed = stack(None);
-        let url = deployed.webhook("telegram", "shop").expect("there");
+        let url = deployed.webhook(Channel::Telegram, "shop").expect("there");
         assert_eq!(url, "https://def.lambda-url.us-east-1.on.aws/telegram/shop");
-        let error = deployed.webhook("line", "main").expect_err("not deployed").to_string();
-        assert!(error.contains("receives nothing from line"), "{error}");
+        let error = deployed.webhook(Channel::Line, "main").expect_err("not deployed").to_string();
+        assert!(error.contains("the stack bot does not have line; deploy it with line in its Channels"), "{error}");
+        assert!(deployed.webhooks().keys().eq(["telegram"]), "the queue's and the page's are no webhooks");
     }
 
     #[test]

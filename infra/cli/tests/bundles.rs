@@ -54,7 +54,7 @@ fn what_goes_to_aws_is_the_pack_that_was_named_last() {
     let scratch = Scratch::new();
     let (worked, said) = scratch.make("knowledge", None);
     assert!(!worked && said.contains("which knowledge pack? PACK=folder"), "{said}");
-    let (worked, said) = scratch.make("build-WebchatFunction", None);
+    let (worked, said) = scratch.make("build-webchatFunction", None);
     assert!(!worked && said.contains("run 'make functions PACK=folder' first"), "{said}");
 
     let pack = scratch.path("lotus pack");
@@ -63,7 +63,7 @@ fn what_goes_to_aws_is_the_pack_that_was_named_last() {
         assert!(worked && said.contains("now ships the knowledge pack") && said.contains("lotus pack"), "{said}");
         assert_eq!(fs::read_to_string(scratch.path("staged/knowledge.idx")).expect("there"), "index");
     }
-    let (worked, said) = scratch.make("build-WebchatFunction", None);
+    let (worked, said) = scratch.make("build-webchatFunction", None);
     assert!(worked && said.contains("Knowledge pack: ") && said.contains("lotus pack"), "{said}");
     assert_eq!(fs::read_to_string(scratch.path("bundle/page.json")).expect("there"), "{}");
 }
@@ -75,6 +75,6 @@ fn a_pack_that_has_changed_since_it_was_built_is_not_shipped() {
     assert!(scratch.make("knowledge", Some(&pack)).0);
     let edited = fs::File::options().append(true).open(pack.join("pack.yaml")).expect("there");
     edited.set_modified(SystemTime::now() + Duration::from_secs(2)).expect("its time is set");
-    let (worked, said) = scratch.make("build-WebchatFunction", None);
+    let (worked, said) = scratch.make("build-webchatFunction", None);
     assert!(!worked && said.contains("has changed since it was built: run 'make knowledge' first"), "{said}");
 }

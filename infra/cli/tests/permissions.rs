@@ -44,16 +44,16 @@ fn a_permission_that_is_added_changes_the_table() {
     let before = table(&yaml::template());
     for (sid, action) in [("Claim", "dynamodb:Scan"), ("Claim", "iam:PassRole"), ("Queue", "sqs:ReceiveMessage")] {
         let mut template = yaml::template();
-        statement(&mut template, "TelegramRole", sid)["Action"] = action.into();
+        statement(&mut template, "telegramRole", sid)["Action"] = action.into();
         assert_ne!(table(&template), before, "{action}");
     }
     for sid in ["ReadOwnKeys", "DecryptOwnKeys"] {
         let mut template = yaml::template();
-        statement(&mut template, "TelegramRole", sid).as_mapping_mut().expect("a statement").remove("Condition");
+        statement(&mut template, "telegramRole", sid).as_mapping_mut().expect("a statement").remove("Condition");
         assert_ne!(table(&template), before, "{sid} without its condition");
     }
     let mut template = yaml::template();
-    statement(&mut template, "TelegramRole", "Log")["Resource"] = "*".into();
+    statement(&mut template, "telegramRole", "Log")["Resource"] = "*".into();
     assert_ne!(table(&template), before, "others' logs");
 }
 
@@ -81,7 +81,7 @@ fn table(template: &Value) -> String {
     let heads: Vec<String> = ["function"].iter().chain(&COLUMNS).map(|head| (*head).to_owned()).collect();
     let mut table = row(&heads) + &"|---".repeat(heads.len()) + "|\n";
     for (name, function) in resources.iter().filter(|(_, one)| one["Type"] == "AWS::Serverless::Function") {
-        let name = name.as_str().and_then(|name| name.strip_suffix("Function")).expect("<Name>Function");
+        let name = name.as_str().and_then(|name| name.strip_suffix("Function")).expect("<name>Function");
         let role = target(&function["Properties"]["Role"]);
         assert_eq!(role, format!("{name}Role"), "{name} has a role of its own");
         let mut cells = vec![BTreeSet::new(); COLUMNS.len()];
@@ -95,13 +95,17 @@ fn table(template: &Value) -> String {
             }
         }
         let cells = cells.into_iter().map(|cell| cell.into_iter().collect::<Vec<_>>().join("; "));
-        table += &row(&[name.to_lowercase()].into_iter().chain(cells).collect::<Vec<_>>());
+        table += &row(&[name.to_owned()].into_iter().chain(cells).collect::<Vec<_>>());
     }
     table
 }
 
-/// What a statement allows, by column. A function's own log is everybody's and not said.
+/// What a statement allows, by column. A function's own log is everybody's and not said; what is denied is not allowed in
+/// any case, so leaving it out says too much at worst.
 fn allowed(statement: &Value, function: &str) -> Vec<(&'static str, String)> {
+    if statement["Effect"] == "Deny" {
+        return vec![];
+    }
     if let Some(exception) = statement.get("NotAction").or_else(|| statement.get("NotResource")) {
         return vec![("else", format!("everything but {}", texts(exception).join(", ")))];
     }

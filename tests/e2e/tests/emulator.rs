@@ -64,9 +64,36 @@ async fn code_that_no_function_runs_any_more_is_removed() {
         folders(&stack).contains(&first).then_some(())
     })
     .await;
+    let published = lambda.publish_version().function_name(&name).send().await.expect("it is published");
+    let version = published.version().expect("a number");
     let update = lambda.update_function_code().function_name(&name).zip_file(code(2));
     let updated = update.send().await.expect("it is updated");
     assert_ne!(folder(updated.code_sha256().expect("a hash")), first);
+    assert!(folders(&stack).contains(&first), "the version still runs it");
+    lambda.delete_function().function_name(&name).qualifier(version).send().await.expect("the version is removed");
     eventually("its end", async || (!folders(&stack).contains(&first)).then_some(())).await;
     lambda.delete_function().function_name(&name).send().await.expect("it is deleted");
+}
+
+#[tokio::test]
+async fn what_is_called_is_what_was_deployed_last() {
+    let stack = Stack::open().await;
+    let lambda = aws_sdk_lambda::Client::new(&stack.config);
+    let mappings = lambda.list_event_source_mappings().send().await.expect("the mappings");
+    let mapped = mappings.event_source_mappings().iter().filter_map(|mapping| mapping.function_arn());
+    let mapped: Vec<&str> = mapped.filter(|arn| !arn.ends_with(":live")).collect();
+    assert!(mapped.is_empty(), "the queues call {mapped:?} past the alias");
+    for (output, name) in stack.outputs_ending("FunctionName") {
+        let [latest, live] = [None, Some("live")].map(|alias| {
+            lambda.get_function_configuration().function_name(name).set_qualifier(alias.map(str::to_owned)).send()
+        });
+        let (latest, live) = (latest.await.expect("the function"), live.await.expect("its alias"));
+        assert_eq!(live.code_sha256(), latest.code_sha256(), "{name}");
+        assert_eq!(live.environment(), latest.environment(), "{name}");
+        assert_ne!(live.version(), latest.version(), "{name}: the alias leads to no version");
+        let is_called =
+            stack.outputs_ending("Url").any(|(url, _)| output.strip_suffix("FunctionName") == url.strip_suffix("Url"));
+        let url = lambda.get_function_url_config().function_name(name).qualifier("live").send().await;
+        assert_eq!(url.is_ok(), is_called, "the URL of {name}");
+    }
 }

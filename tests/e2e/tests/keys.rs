@@ -295,7 +295,7 @@ impl<'a> Scheduled<'a> {
 
     /// Runs it. Bots of other tests may make it fail, which keeps it from nothing.
     async fn run(&self) {
-        let name = self.stack.output("RotateFunctionName");
+        let name = self.stack.output("rotateFunctionName");
         self.lambda.invoke().function_name(name).payload(Blob::new("{}")).send().await.expect("it runs");
     }
 

@@ -432,7 +432,7 @@ async fn sweep(stack: &Stack, planted: &Planted) {
     }
     assert!(aged > 0, "no key of LINE is there");
     let lambda = aws_sdk_lambda::Client::new(&stack.config);
-    let invoked = lambda.invoke().function_name(stack.output("RotateFunctionName")).payload(b"{}".to_vec().into());
+    let invoked = lambda.invoke().function_name(stack.output("rotateFunctionName")).payload(b"{}".to_vec().into());
     let invoked = invoked.send().await.expect("the function is invoked");
     planted.saw("answer of rotate".into(), format!("{:?} {invoked:?}", invoked.payload()));
     let notice = eventually("a notice to the operator", async || {
@@ -449,7 +449,7 @@ async fn sweep(stack: &Stack, planted: &Planted) {
 /// Plants a text on purpose where none belongs, in several forms, and says at how many places it has to be found.
 async fn plant_control(stack: &Stack, planted: &Planted, control: &str) -> [&'static str; 5] {
     let logs = aws_sdk_cloudwatchlogs::Client::new(&stack.config);
-    let (group, stream) = (format!("/aws/lambda/{}", stack.output("TelegramFunctionName")), Stack::new_bot());
+    let (group, stream) = (format!("/aws/lambda/{}", stack.output("telegramFunctionName")), Stack::new_bot());
     logs.create_log_stream().log_group_name(&group).log_stream_name(&stream).send().await.expect("a stream");
     let event = InputLogEvent::builder()
         .timestamp(i64::try_from(Timestamp::now().as_millis()).expect("a time"))

@@ -98,7 +98,12 @@ fn signing_key() -> SigningKey {
 }
 
 fn webchat() -> Webchat<Memory> {
-    Webchat::new(Memory::default(), Page::new(&Appearance::default()))
+    used_from("any")
+}
+
+/// One that is used from these networks alone.
+fn used_from(networks: &str) -> Webchat<Memory> {
+    Webchat::new(networks.parse().expect("networks"), Memory::default(), Page::new(&Appearance::default()))
 }
 
 /// A token as the function mints it now.
@@ -155,6 +160,29 @@ async fn the_page_stands_at_the_bots_url_and_at_the_bare_one() {
     for path in ["/webchat", "/webchat/", "/webchat/Main", "/webchat/main/", "/webchat/main/x", "/telegram/main", "/x"]
     {
         assert_eq!(fault(&send(&webchat(), request(Method::GET, path), "").await), refused(404, "not_found"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn from_elsewhere_than_its_networks_nothing_is_answered() {
+    let webchat = used_from("192.0.2.0/24");
+    for (source, status) in [("192.0.2.7", 200), ("203.0.113.7", 403)] {
+        let event = serde_json::json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": "/webchat/main", "rawQueryString": "", "headers": {},
+            "requestContext": {
+                "http": {"method": "GET", "path": "/webchat/main", "protocol": "HTTP/1.1", "sourceIp": source},
+                "stage": "$default", "timeEpoch": 0,
+            },
+            "isBase64Encoded": false,
+        });
+        let request = lambda_http::request::from_str(&event.to_string()).expect("an event of a function URL");
+        let response = webchat.answer(&request).await;
+        assert_eq!(response.status(), status, "{source}");
+        if status == 403 {
+            assert_eq!(fault(&response), refused(403, "network"));
+            let said = String::from_utf8_lossy(response.body()).into_owned();
+            assert!(!said.contains(source) && !said.contains("192.0.2"), "{said}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the stack is made of: the functions' binaries, the model, the built knowledge pack.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,32 +9,35 @@ use anyhow::{Context, ensure};
 
 use crate::knowledge::folder;
 
-/// The functions of `template.yaml`, which are packages of the workspace.
-pub(super) const FUNCTIONS: [&str; 16] = [
-    "wecom",
-    "wechat",
-    "dingtalk",
-    "feishu",
-    "qq",
-    "telegram",
-    "slack",
-    "discord",
-    "whatsapp",
-    "messenger",
-    "line",
-    "teams",
-    "webchat",
-    "inference",
-    "deliver",
-    "rotate",
-];
+/// The folder with a folder for each function, which is a package of the workspace.
+const FUNCTIONS: &str = "functions";
 /// Where cargo leaves the binaries.
 pub(super) const BINARIES: &str = "target/debug";
 
-/// Compiles the functions in one call of cargo, and this command with them: packages compiled one by one would each
-/// choose features of their shared dependencies anew and compile those again.
-pub(super) fn functions() -> anyhow::Result<()> {
-    let packages = FUNCTIONS.iter().chain(&["hoopoe"]).flat_map(|name| ["--package", name]);
+/// The names of all functions, as the folders have them.
+///
+/// # Errors
+///
+/// If the folder cannot be read.
+pub(super) fn functions() -> anyhow::Result<Vec<String>> {
+    let read = || -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(FUNCTIONS)? {
+            let entry = entry?;
+            if entry.path().join("Cargo.toml").exists() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    };
+    read().with_context(|| format!("the folder {FUNCTIONS} could not be read"))
+}
+
+/// Compiles functions in one call of cargo, and this command with them: packages compiled one by one would each choose
+/// features of their shared dependencies anew and compile those again.
+pub(super) fn compile(functions: &[String]) -> anyhow::Result<()> {
+    let packages = functions.iter().map(String::as_str).chain(["hoopoe"]).flat_map(|name| ["--package", name]);
     run(Command::new("cargo").args(["build", "--locked"]).args(packages)).context("the functions could not be compiled")
 }
 

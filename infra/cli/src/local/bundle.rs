@@ -13,23 +13,23 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::build::{self, BINARIES, FUNCTIONS};
+use super::build::{self, BINARIES};
 use crate::knowledge::folder;
 
 const MODEL: &str = "target/model/current";
 
-/// The bundles of all functions, with the knowledge in one folder.
+/// The bundles of the functions that are deployed, with the knowledge in one folder.
 pub(super) struct Bundles {
     knowledge: PathBuf,
     /// What stands for all that a function's bundle is made of: it changes when one of its parts does.
-    digests: BTreeMap<&'static str, String>,
+    digests: BTreeMap<String, String>,
 }
 
 impl Bundles {
     /// Those of the binaries and the model as they are now, with the built knowledge in `knowledge`.
-    pub(super) fn of(knowledge: PathBuf) -> anyhow::Result<Self> {
-        let digest = |name| Ok((name, digest(name, &knowledge)?));
-        let digests = FUNCTIONS.into_iter().map(digest).collect::<anyhow::Result<_>>()?;
+    pub(super) fn of(functions: &[String], knowledge: PathBuf) -> anyhow::Result<Self> {
+        let digest = |name: &String| Ok((name.clone(), digest(name, &knowledge)?));
+        let digests = functions.iter().map(digest).collect::<anyhow::Result<_>>()?;
         Ok(Self { knowledge, digests })
     }
 
@@ -39,7 +39,7 @@ impl Bundles {
     }
 
     /// Each function's name and its bundle's digest.
-    pub(super) fn digests(&self) -> &BTreeMap<&'static str, String> {
+    pub(super) fn digests(&self) -> &BTreeMap<String, String> {
         &self.digests
     }
 
@@ -49,12 +49,10 @@ impl Bundles {
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("{} could not be emptied", folder.display()))?;
         }
-        let mut target = function.to_owned();
-        target[..1].make_ascii_uppercase();
         build::run(
             Command::new("make")
                 .args(["--silent", "--no-print-directory"])
-                .arg(format!("build-{target}Function"))
+                .arg(format!("build-{function}Function"))
                 .env("ARTIFACTS_DIR", &folder)
                 .env("BINARIES", "local")
                 .env("KNOWLEDGE", &self.knowledge)
@@ -67,7 +65,7 @@ impl Bundles {
     }
 }
 
-/// The digest of all that `build-<Name>Function` in the Makefile reads, and of the Makefile.
+/// The digest of all that `build-<name>Function` in the Makefile reads, and of the Makefile.
 fn digest(function: &str, knowledge: &Path) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
     let mut files = vec![PathBuf::from("Makefile"), Path::new(BINARIES).join(function)];

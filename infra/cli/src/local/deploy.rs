@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
-use super::build::FUNCTIONS;
+use super::channels::StackChannels;
 use super::emulator::tail;
 use crate::commands;
 use crate::progress::Step;
@@ -32,11 +32,17 @@ const PROGRAM: &str = "infra/local/sam.py";
 /// How often SAM's log is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The template's parameters for a stack with these channels.
+fn parameters(channels: &StackChannels) -> Vec<String> {
+    let channels = format!("Channels={}", channels.names());
+    PARAMETERS.into_iter().map(str::to_owned).chain([channels]).collect()
+}
+
 /// Stands for the template and its parameters: it changes when one of them does.
-pub(super) fn fingerprint() -> anyhow::Result<String> {
+pub(super) fn fingerprint(channels: &StackChannels) -> anyhow::Result<String> {
     let template = fs::read(TEMPLATE).with_context(|| format!("{TEMPLATE} could not be read"))?;
     let mut hash = Sha256::new_with_prefix(Sha256::digest(template));
-    hash.update(PARAMETERS.join(" "));
+    hash.update(parameters(channels).join(" "));
     Ok(hex::encode(hash.finalize()))
 }
 
@@ -50,6 +56,10 @@ pub(super) struct Sam<'a> {
     pub(super) endpoint: &'a str,
     /// What keeps a second `up` away.
     pub(super) lock: &'a File,
+    /// What is deployed.
+    pub(super) channels: &'a StackChannels,
+    /// How many functions that is.
+    pub(super) functions: usize,
 }
 
 impl Sam<'_> {
@@ -63,20 +73,23 @@ impl Sam<'_> {
         let template = collected.join(TEMPLATE);
         let tag = format!("{FINGERPRINT}={fingerprint}");
 
-        let mut progress = Progress::start("collecting the bundles");
+        let parameters = parameters(self.channels);
+
+        let mut progress = Progress::start("collecting the bundles", self.functions);
         let mut sam = self.command("build", &file)?;
-        sam.arg("--build-dir").arg(&collected).env("BINARIES", "local").env("KNOWLEDGE", knowledge);
+        sam.arg("--build-dir").arg(&collected).arg("--parameter-overrides").args(&parameters);
+        sam.env("BINARIES", "local").env("KNOWLEDGE", knowledge);
         run(sam, &log, &mut progress)?;
         progress.done();
 
-        let mut progress = Progress::start("uploading the bundles");
+        let mut progress = Progress::start("uploading the bundles", self.functions);
         let mut sam = self.command("deploy", &file)?;
         sam.arg("--template-file")
             .arg(&template)
             .args(["--stack-name", LOCAL_NAME, "--region", LOCAL_REGION, "--resolve-s3"])
             .args(["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset"])
             .arg("--parameter-overrides")
-            .args(PARAMETERS)
+            .args(&parameters)
             .args(["--tags", &tag])
             // Seconds between two questions of how far the stack is.
             .env("SAM_CLI_POLL_DELAY", "0.5");
@@ -101,6 +114,8 @@ impl Sam<'_> {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("SAM_CLI_TELEMETRY", "0")
+            // For AWS samconfig.toml says so, which stays out of this.
+            .env("SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS", "1")
             // Its log is followed while it is written.
             .env("PYTHONUNBUFFERED", "1")
             // SAM and what it starts hold the lock as long as they run, also when this command was killed.
@@ -149,8 +164,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn start(doing: &'static str) -> Self {
-        Self { step: Step::start("Stack", doing), counts: Counts::default() }
+    fn start(doing: &'static str, functions: usize) -> Self {
+        Self { step: Step::start("Stack", doing), counts: Counts::of(functions) }
     }
 
     fn line(&mut self, line: &str) {
@@ -167,6 +182,8 @@ impl Progress {
 /// What has been done.
 #[derive(Default)]
 struct Counts {
+    /// All that there are to collect and to upload.
+    functions: usize,
     collected: usize,
     uploaded: usize,
     /// Resources to create, change or delete, and those that are.
@@ -175,18 +192,22 @@ struct Counts {
 }
 
 impl Counts {
+    fn of(functions: usize) -> Self {
+        Self { functions, ..Self::default() }
+    }
+
     /// Counts what a line of the log says, and returns what is going on if the line says that.
     fn line(&mut self, line: &str) -> Option<String> {
         let mut words = line.split_whitespace();
         match (words.next()?, words.next()?, words.next()) {
             ("Building", "codeuri:", _) => {
                 self.collected += 1;
-                Some(format!("collecting the bundles: {} of {}", self.collected, FUNCTIONS.len()))
+                Some(format!("collecting the bundles: {} of {}", self.collected, self.functions))
             }
             ("Uploading", "to", _) | ("File", "with", Some("same")) => {
                 // The template is uploaded as well, after the bundles.
-                self.uploaded = (self.uploaded + 1).min(FUNCTIONS.len());
-                Some(format!("uploading the bundles: {} of {}", self.uploaded, FUNCTIONS.len()))
+                self.uploaded = (self.uploaded + 1).min(self.functions);
+                Some(format!("uploading the bundles: {} of {}", self.uploaded, self.functions))
             }
             ("+", "Add", _) | ("*", "Modify", _) | ("-", "Delete", _) => {
                 self.resources += 1;
@@ -217,21 +238,21 @@ mod tests {
 
     #[test]
     fn the_log_of_sam_says_how_far_it_is() {
-        let mut counts = Counts::default();
+        let mut counts = Counts::of(16);
         let doing = |counts: &mut Counts, line: &str| counts.line(line).unwrap_or_default();
-        let line = "Building codeuri: /hoopoe/functions/wecom runtime: provided.al2023 functions: WecomFunction\n";
+        let line = "Building codeuri: /hoopoe/functions/wecom runtime: provided.al2023 functions: wecomFunction\n";
         assert_eq!(doing(&mut counts, line), "collecting the bundles: 1 of 16");
         assert_eq!(doing(&mut counts, "make[1]: Entering directory '/hoopoe'\n"), "");
         assert_eq!(doing(&mut counts, "\n"), "");
 
-        let mut counts = Counts::default();
+        let mut counts = Counts::of(16);
         let line = "\tFile with same data already exists at f0acf01d8b64, skipping upload\n";
         assert_eq!(doing(&mut counts, line), "uploading the bundles: 1 of 16");
         let line = "\tUploading to 0e5cd6f5b7a3  9012345 / 9012345  (100.00%)\n";
         assert_eq!(doing(&mut counts, line), "uploading the bundles: 2 of 16");
         for line in [
             "+ Add      AuditTable   AWS::DynamoDB::Table     N/A\n",
-            "* Modify   WecomRole    AWS::IAM::Role  False\n",
+            "* Modify   wecomRole    AWS::IAM::Role  False\n",
         ] {
             assert_eq!(doing(&mut counts, line), "");
         }

@@ -10,7 +10,7 @@ use crate::stack::{CREDENTIALS, LOCAL_REGION};
 
 /// Writes the file; the functions share the meaning of a variable's name, so one file serves them all.
 pub(super) fn write(functions: &Functions, endpoint: &str, state: &Path) -> anyhow::Result<()> {
-    // What Lambda itself sets. The bundle is the one that `make build-InferenceFunction BINARIES=local` collects.
+    // What Lambda itself sets. The bundle is the one that `make build-inferenceFunction BINARIES=local` collects.
     let bundle = std::path::absolute("target/bundles/inference")?;
     let mut variables = BTreeMap::from([
         ("AWS_ENDPOINT_URL".to_owned(), endpoint.to_owned()),

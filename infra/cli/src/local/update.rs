@@ -3,6 +3,9 @@
 //! Lambda says of each function which zip it runs (`CodeSha256`). `functions.json` in the state folder says of such a zip
 //! what it was made of. A function is up to date if the zip that it runs is known and was made of what there is now; where
 //! nothing is known of it, as after an interruption or when the emulator has lost its state, it is updated once more.
+//!
+//! URLs, queues and the schedule call a function's alias, which leads to a version that does not change any more. So what
+//! is new in a function is published as its next version, the alias is moved there, and the version before is removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::bundle::Bundles;
 use crate::atomic;
 use crate::progress::Step;
-use crate::stack::Stack;
+use crate::stack::{ALIAS, Stack};
 
 /// How long the emulator may take to put new code in force.
 const IN_FORCE: Duration = Duration::from_secs(120);
@@ -85,7 +88,7 @@ impl Record {
 
     /// What still runs the same zip was not deployed: to CloudFormation, which knows nothing of updates past it, nothing of
     /// it has changed since the last deployment.
-    fn note_new(&mut self, before: &Functions, after: &Functions, bundles: &BTreeMap<&'static str, String>) {
+    fn note_new(&mut self, before: &Functions, after: &Functions, bundles: &BTreeMap<String, String>) {
         for (function, now) in after {
             let zip = before.get(function).and_then(FunctionConfiguration::code_sha256);
             if let Some(bundle) = bundles.get(function.as_str())
@@ -125,7 +128,8 @@ pub(super) async fn update(
     let client = Client::new(stack.config());
     let step = Step::start("Functions", format_args!("updating {} of {}", outdated.len(), functions.len()));
     let scratch = state.join("build");
-    for (done, (function, now, bundle)) in outdated.iter().enumerate() {
+    let mut zips = Vec::new();
+    for (done, (function, now, _)) in outdated.iter().enumerate() {
         step.doing(format_args!("updating {function} ({} of {})", done + 1, outdated.len()));
         let zip = bundles.zip(function, &scratch)?;
         let name = now.function_name().context("Lambda named the function before")?;
@@ -137,16 +141,52 @@ pub(super) async fn update(
             .send()
             .await
             .map_err(|error| refused(cause(&error)))?;
-        record.note(function, updated.code_sha256(), bundle);
-        record.write(state)?;
+        zips.push(updated.code_sha256);
     }
     // Empty by now.
     drop(fs::remove_dir(&scratch));
-    for (_, now, _) in &outdated {
-        await_update(&client, now.function_name().unwrap_or_default()).await?;
+    for ((function, now, bundle), zip) in outdated.iter().zip(&zips) {
+        let name = now.function_name().unwrap_or_default();
+        await_update(&client, name).await?;
+        make_live(&client, name).await?;
+        record.note(function, zip.as_deref(), bundle);
+        record.write(state)?;
     }
     let names: Vec<&str> = outdated.iter().map(|(function, ..)| function.as_str()).collect();
     step.done(format_args!("updated {}", names.join(", ")));
+    Ok(())
+}
+
+/// Moves each function's alias to what the function is now: a deployment publishes no version for a parameter that has
+/// changed, as the emulator leaves the values of parameters to be put in after SAM has looked at them.
+///
+/// # Errors
+///
+/// When the emulator refuses it.
+pub(super) async fn make_all_live(stack: &Stack, functions: &Functions) -> anyhow::Result<()> {
+    let client = Client::new(stack.config());
+    for name in functions.values().filter_map(FunctionConfiguration::function_name) {
+        make_live(&client, name).await?;
+    }
+    Ok(())
+}
+
+/// Publishes what a function is now, unless that is its last version, and moves its alias there.
+async fn make_live(client: &Client, name: &str) -> anyhow::Result<()> {
+    let failed = |what: &str, reason: String| anyhow!("the {what} of {name} failed: {reason}");
+    let published = client.publish_version().function_name(name).send().await;
+    let published = published.map_err(|error| failed("publishing", cause(&error)))?;
+    let new = published.version().context("Lambda numbers the version that it publishes")?;
+    let alias = client.get_alias().function_name(name).name(ALIAS).send().await;
+    let alias = alias.map_err(|error| failed(&format!("reading of the alias {ALIAS}"), cause(&error)))?;
+    let old = alias.function_version().unwrap_or_default();
+    if old == new {
+        return Ok(());
+    }
+    let moved = client.update_alias().function_name(name).name(ALIAS).function_version(new).send().await;
+    moved.map_err(|error| failed(&format!("moving of the alias {ALIAS}"), cause(&error)))?;
+    let removed = client.delete_function().function_name(name).qualifier(old).send().await;
+    removed.map_err(|error| failed(&format!("removal of version {old}"), cause(&error)))?;
     Ok(())
 }
 
@@ -196,7 +236,9 @@ mod tests {
         };
         let before = functions([("inference", "past CloudFormation"), ("webchat", "old")]);
         let after = functions([("inference", "past CloudFormation"), ("webchat", "new")]);
-        let bundles = BTreeMap::from([("inference", "I".to_owned()), ("webchat", "W".to_owned())]);
+        let bundles = BTreeMap::from(
+            [("inference", "I"), ("webchat", "W")].map(|(name, bundle)| (name.to_owned(), bundle.to_owned())),
+        );
         let mut record = Record::default();
         record.note_new(&before, &after, &bundles);
         assert!(!record.holds("inference", Some("past CloudFormation"), "I"), "it is updated once more");

@@ -1,9 +1,12 @@
 //! Rules for `template.yaml` that no linter knows. Each is shown to fail on a template that breaks it.
 //!
-//! [`operation`] has those on shares of the account's concurrency and on what the operator is told.
+//! [`functions`] has those on what every function has, and on the list of channels; [`operation`] those on shares of the
+//! account's concurrency and on what the operator is told.
 
+use hoopoe_message::Channel;
 use serde_yaml_ng::{Mapping, Value};
 
+mod functions;
 mod operation;
 #[path = "../yaml/mod.rs"]
 mod yaml;
@@ -12,23 +15,8 @@ use yaml::{statements, target, texts};
 
 /// Lambda's own advice: the queue hides a message for six times as long as the function may take.
 const VISIBILITY_FACTOR: u64 = 6;
-const WEBHOOKS: [(&str, &str); 13] = [
-    ("Wecom", "wecom"),
-    ("Wechat", "wechat"),
-    ("Dingtalk", "dingtalk"),
-    ("Feishu", "feishu"),
-    ("Qq", "qq"),
-    ("Telegram", "telegram"),
-    ("Slack", "slack"),
-    ("Discord", "discord"),
-    ("Whatsapp", "whatsapp"),
-    ("Messenger", "messenger"),
-    ("Line", "line"),
-    ("Teams", "teams"),
-    ("Webchat", "webchat"),
-];
 
-const RULES: [fn(&Template) -> Vec<String>; 14] = [
+const RULES: [fn(&Template) -> Vec<String>; 18] = [
     queues_hide_messages_long_enough,
     queues_have_dead_letters,
     mappings_report_partial_failures,
@@ -37,7 +25,11 @@ const RULES: [fn(&Template) -> Vec<String>; 14] = [
     tables_expire_and_can_be_restored,
     secrets_are_decrypted_by_whom_they_belong_to,
     logs_end_and_belong_to_one_function,
-    networks_reach_their_own_function,
+    functions::folders_resources_and_channels_agree,
+    functions::no_name_of_a_loop_is_left,
+    functions::names_lead_somewhere,
+    functions::all_is_called_through_the_alias,
+    functions::networks_reach_their_own_function,
     operation::a_new_account_can_run_it,
     operation::reservations_cover_the_mappings,
     operation::loops_that_are_meant_are_allowed,
@@ -57,7 +49,7 @@ fn a_queue_that_hides_messages_too_briefly_is_found() {
     broken(queues_hide_messages_long_enough, |template| {
         template.properties("InboundQueue")["VisibilityTimeout"] = 179.into()
     });
-    broken(queues_hide_messages_long_enough, |template| template.properties("DeliverFunction")["Timeout"] = 31.into());
+    broken(queues_hide_messages_long_enough, |template| template.properties("deliverFunction")["Timeout"] = 31.into());
     broken(queues_hide_messages_long_enough, |template| template.remove("OutboundQueue", "VisibilityTimeout"));
 }
 
@@ -73,22 +65,22 @@ fn a_queue_without_dead_letters_is_found() {
 #[test]
 fn a_mapping_that_fails_whole_batches_is_found() {
     broken(mappings_report_partial_failures, |template| {
-        template.event("InferenceFunction", "Inbound").remove("FunctionResponseTypes");
+        template.event("inferenceFunction", "Inbound").remove("FunctionResponseTypes");
     });
     broken(mappings_report_partial_failures, |template| {
-        template.event("DeliverFunction", "Outbound").insert("MaximumBatchingWindowInSeconds".into(), 1.into());
+        template.event("deliverFunction", "Outbound").insert("MaximumBatchingWindowInSeconds".into(), 1.into());
     });
 }
 
 #[test]
 fn a_wildcard_without_a_reason_is_found() {
-    broken(wildcards_have_reasons, |template| template.statement("TelegramRole", "Claim")["Resource"] = "*".into());
-    broken(wildcards_have_reasons, |template| template.statement("DeliverRole", "GiveUp")["Action"] = "sqs:*".into());
+    broken(wildcards_have_reasons, |template| template.statement("telegramRole", "Claim")["Resource"] = "*".into());
+    broken(wildcards_have_reasons, |template| template.statement("deliverRole", "GiveUp")["Action"] = "sqs:*".into());
     broken(wildcards_have_reasons, |template| {
         template.resource("Key").remove("Metadata");
     });
     broken(wildcards_have_reasons, |template| {
-        template.properties("WecomRole")["ManagedPolicyArns"] = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess"].into();
+        template.properties("wecomRole")["ManagedPolicyArns"] = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess"].into();
     });
 }
 
@@ -98,7 +90,7 @@ fn a_secret_in_an_environment_is_found() {
         [("BOT_TOKEN", "x"), ("WECOM_SECRET", "x"), ("LLM_API_KEY", "x"), ("URL", "{{resolve:ssm:/bot}}")]
     {
         broken(environments_hold_no_secrets, |template| {
-            template.variables("WecomFunction").insert(name.into(), value.into());
+            template.variables("wecomFunction").insert(name.into(), value.into());
         });
     }
 }
@@ -121,55 +113,29 @@ fn a_table_that_is_kept_for_ever_or_cannot_be_restored_is_found() {
 fn a_role_that_may_decrypt_what_is_not_its_own_is_found() {
     let rule = secrets_are_decrypted_by_whom_they_belong_to;
     broken(rule, |template| {
-        template.statement("TelegramRole", "DecryptOwnKeys").remove("Condition");
+        template.statement("telegramRole", "DecryptOwnKeys").remove("Condition");
     });
     broken(rule, |template| {
-        let condition = &mut template.statement("WecomRole", "DecryptOwnKeys")["Condition"]["StringEquals"];
+        let condition = &mut template.statement("wecomRole", "DecryptOwnKeys")["Condition"]["StringEquals"];
         condition["kms:EncryptionContext:channel"] = "telegram".into();
     });
     broken(rule, |template| {
-        let condition = &mut template.statement("DeliverRole", "DecryptSendKeys")["Condition"]["StringEquals"];
+        let condition = &mut template.statement("deliverRole", "DecryptSendKeys")["Condition"]["StringEquals"];
         condition["kms:EncryptionContext:name"] = "webhook".into();
     });
     broken(rule, |template| {
-        template.statement("InferenceRole", "Session")["Action"] = "kms:Decrypt".into();
+        template.statement("inferenceRole", "Session")["Action"] = "kms:Decrypt".into();
     });
     broken(rule, |template| template.properties("Key")["EnableKeyRotation"] = false.into());
 }
 
 #[test]
 fn a_log_that_is_kept_for_ever_or_shared_is_found() {
-    broken(logs_end_and_belong_to_one_function, |template| template.remove("DeliverLogs", "RetentionInDays"));
-    broken(logs_end_and_belong_to_one_function, |template| template.remove("DeliverFunction", "LoggingConfig"));
+    broken(logs_end_and_belong_to_one_function, |template| template.remove("deliverLogs", "RetentionInDays"));
+    broken(logs_end_and_belong_to_one_function, |template| template.remove("deliverFunction", "LoggingConfig"));
     broken(logs_end_and_belong_to_one_function, |template| {
-        let other = template.statement("WecomRole", "Log")["Resource"].clone();
-        template.statement("TelegramRole", "Log")["Resource"] = other;
-    });
-}
-
-#[test]
-fn a_list_of_networks_that_reaches_no_function_or_another_one_is_found() {
-    let rule = networks_reach_their_own_function;
-    broken(rule, |template| {
-        template.variables("TelegramFunction").remove("ALLOWED_NETWORKS");
-    });
-    broken(rule, |template| {
-        let other = template.variables("WecomFunction")["ALLOWED_NETWORKS"].clone();
-        template.variables("WechatFunction").insert("ALLOWED_NETWORKS".into(), other);
-    });
-    broken(rule, |template| {
-        template.variables("SlackFunction").insert("ALLOWED_NETWORKS".into(), "192.0.2.0/24".into());
-    });
-    broken(rule, |template| template.0["Parameters"]["TeamsNetworks"]["Default"] = "192.0.2.0/24".into());
-    broken(rule, |template| {
-        template.0["Parameters"]["FeishuNetworks"]
-            .as_mapping_mut()
-            .expect("the parameter is there")
-            .remove("AllowedPattern");
-    });
-    broken(rule, |template| template.0["Parameters"]["FeishuNetworks"]["Description"] = "Feishu's networks".into());
-    broken(rule, |template| {
-        template.0["Parameters"].as_mapping_mut().expect("parameters").remove("MessengerNetworks");
+        let other = template.statement("wecomRole", "Log")["Resource"].clone();
+        template.statement("telegramRole", "Log")["Resource"] = other;
     });
 }
 
@@ -296,7 +262,7 @@ fn tables_expire_and_can_be_restored(template: &Template) -> Vec<String> {
 fn secrets_are_decrypted_by_whom_they_belong_to(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
     for (role, properties) in template.of_type("AWS::IAM::Role") {
-        let channel = WEBHOOKS.iter().find(|(name, _)| role == format!("{name}Role")).map(|(_, channel)| *channel);
+        let channel = Channel::ALL.map(Channel::as_str).into_iter().find(|channel| role == format!("{channel}Role"));
         let context = |pairs: &[(&str, &[&str])]| {
             let key = |part: &str| Value::from(format!("kms:EncryptionContext:{part}"));
             let value = |values: &[&str]| match values {
@@ -309,11 +275,11 @@ fn secrets_are_decrypted_by_whom_they_belong_to(template: &Template) -> Vec<Stri
             (Some(channel), _) => {
                 vec![(vec!["kms:Decrypt"], context(&[("channel", &[channel]), ("name", &["webhook"])]))]
             }
-            (None, "DeliverRole") => vec![
+            (None, "deliverRole") => vec![
                 (vec!["kms:Decrypt"], context(&[("name", &["send"])])),
                 (vec!["kms:Encrypt", "kms:Decrypt"], context(&[("name", &["token"])])),
             ],
-            (None, "RotateRole") => {
+            (None, "rotateRole") => {
                 let automatic: &[&str] = &["telegram", "webchat"];
                 vec![
                     (vec!["kms:Decrypt"], context(&[("channel", automatic), ("name", &["webhook", "send"])])),
@@ -369,27 +335,7 @@ fn logs_end_and_belong_to_one_function(template: &Template) -> Vec<String> {
     faults
 }
 
-fn networks_reach_their_own_function(template: &Template) -> Vec<String> {
-    let mut faults = Vec::new();
-    let parameters = template.0["Parameters"].as_mapping().expect("the template has parameters");
-    for (function, properties) in template.of_type("AWS::Serverless::Function") {
-        let parameter = format!("{}Networks", function.trim_end_matches("Function"));
-        let list = properties["Environment"]["Variables"].get("ALLOWED_NETWORKS");
-        match (parameters.get(&parameter), list) {
-            (None, None) => {}
-            (Some(about), Some(list)) if target(list) == parameter => {
-                let described = about["Description"].as_str().is_some_and(|text| text.contains("https://"));
-                if about["Default"] != "any" || about.get("AllowedPattern").is_none() || !described {
-                    faults.push(format!("{parameter} is not any by default, checked, and described with its source"));
-                }
-            }
-            _ => faults.push(format!("{parameter} and the ALLOWED_NETWORKS of {function} do not go together")),
-        }
-    }
-    faults
-}
-
-/// `template.yaml`, with CloudFormation's `!Ref` and the like as tagged values.
+/// `template.yaml` with its loops expanded, and CloudFormation's `!Ref` and the like as tagged values.
 struct Template(Value);
 
 impl Template {

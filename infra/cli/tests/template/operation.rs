@@ -32,50 +32,44 @@ pub(crate) fn a_new_account_can_run_it(template: &Template) -> Vec<String> {
             // !If [Condition, !Ref Parameter, !Ref AWS::NoValue]
             Some(Value::Tagged(choice)) => target(&choice.value[1]),
             Some(_) => String::new(),
-            None if function == "RotateFunction" => continue,
+            None if function == "rotateFunction" => continue,
             None => String::new(),
         };
         let own = match function.as_str() {
-            "WebchatFunction" => "WebchatReservedConcurrency",
-            "InferenceFunction" => "InferenceReservedConcurrency",
-            "DeliverFunction" => "DeliverReservedConcurrency",
+            "inferenceFunction" => "InferenceConcurrency",
+            "deliverFunction" => "DeliverConcurrency",
             _ => "WebhookReservedConcurrency",
         };
-        if reserved != own || default(template, own) != "none" {
-            faults.push(format!("{function} is not reserved {own}, none by default"));
+        if reserved != own {
+            faults.push(format!("{function} is not reserved {own}"));
         }
         // A function of which none may run refuses everything.
         if allows(template, own, "0") {
             faults.push(format!("{own} may be 0"));
         }
     }
+    for (parameter, nothing) in [("WebhookReservedConcurrency", "none"), ("ReserveQueueConcurrency", "false")] {
+        if default(template, parameter) != nothing {
+            faults.push(format!("{parameter} is not {nothing} by default"));
+        }
+    }
     faults
 }
 
-/// For every two values that may be given: a reservation below what the mapping calls is refused, and no other.
+/// What is set aside for a function that drains a queue is what its mapping may call: with less, messages would be taken
+/// and refused.
 pub(crate) fn reservations_cover_the_mappings(template: &Template) -> Vec<String> {
     let mut faults = Vec::new();
-    for name in DRAINS {
-        let [most, reserved] = [format!("{name}Concurrency"), format!("{name}ReservedConcurrency")];
-        let rule = &template.0["Rules"][&format!("{name}Reservation")];
-        let values = |parameter: &str| texts(&template.0["Parameters"][parameter]["AllowedValues"]);
-        for calls in values(&most) {
-            for may in values(&reserved) {
-                let given = |parameter: &str| if parameter == most { calls.clone() } else { may.clone() };
-                let refused = refuses(rule, &given);
-                let short = match (calls.parse::<u64>(), may.parse::<u64>()) {
-                    (_, Err(_)) => false,
-                    (Err(_), Ok(_)) => true,
-                    (Ok(calls), Ok(may)) => may < calls,
-                };
-                if refused != short {
-                    let what = if refused { "refused" } else { "taken" };
-                    faults.push(format!("{most}={calls} {reserved}={may} is {what}"));
-                }
-            }
-        }
-        if values(&reserved).len() < 2 {
-            faults.push(format!("{reserved} may be anything, which rules cannot check"));
+    // !If [Condition, value, !Ref AWS::NoValue]
+    let branch = |value: &Value| match value {
+        Value::Tagged(choice) => choice.value[1].clone(),
+        _ => Value::Null,
+    };
+    for (function, mapping) in template.mappings() {
+        let most = branch(&mapping["ScalingConfig"]).get("MaximumConcurrency").map(target).unwrap_or_default();
+        let reserved = target(&branch(&template.read(&function)["ReservedConcurrentExecutions"]));
+        if most.is_empty() || most != reserved {
+            faults.push(format!("the mapping of {function} may call {most:?}, and {reserved:?} is reserved"));
         }
     }
     faults
@@ -132,7 +126,7 @@ pub(crate) fn a_standstill_is_told(template: &Template) -> Vec<String> {
         }
     }
     for (namespace, metric, dimension) in [
-        ("AWS/Lambda", "Errors", "RotateFunction"),
+        ("AWS/Lambda", "Errors", "rotateFunction"),
         ("Hoopoe", "WebhookFailures", "AWS::StackName"),
         ("Hoopoe", "CredentialsRefused", "AWS::StackName"),
     ] {
@@ -189,35 +183,6 @@ pub(crate) fn alarms_read_what_is_measured(template: &Template) -> Vec<String> {
     faults
 }
 
-/// Whether a rule refuses what is given, as CloudFormation evaluates it.
-fn refuses(rule: &Value, given: &dyn Fn(&str) -> String) -> bool {
-    let Some(assertions) = rule["Assertions"].as_sequence() else { return false };
-    holds(&rule["RuleCondition"], given) && !assertions.iter().all(|assertion| holds(&assertion["Assert"], given))
-}
-
-/// The functions of rules that the template uses.
-fn holds(expression: &Value, given: &dyn Fn(&str) -> String) -> bool {
-    let text = |value: &Value| match value {
-        Value::Tagged(_) => given(&target(value)),
-        value => value.as_str().expect("a text or a parameter").to_owned(),
-    };
-    let (function, of) = match expression {
-        Value::Tagged(tagged) => (tagged.tag.to_string().trim_start_matches('!').to_owned(), &tagged.value),
-        Value::Mapping(mapping) => {
-            let (name, of) = mapping.iter().next().expect("a function");
-            (name.as_str().expect("a name").trim_start_matches("Fn::").to_owned(), of)
-        }
-        other => panic!("{other:?} is no function"),
-    };
-    match function.as_str() {
-        "Not" => !holds(&of[0], given),
-        "Equals" => text(&of[0]) == text(&of[1]),
-        "Contains" => texts(&of[0]).contains(&text(&of[1])),
-        "Or" => of.as_sequence().expect("a list").iter().any(|one| holds(one, given)),
-        other => panic!("rules have no {other} here"),
-    }
-}
-
 fn default(template: &Template, parameter: &str) -> String {
     template.0["Parameters"][parameter]["Default"].as_str().unwrap_or_default().to_owned()
 }
@@ -236,35 +201,36 @@ fn a_stack_that_a_new_account_cannot_run_is_found() {
     let rule = a_new_account_can_run_it;
     broken(rule, |template| template.0["Parameters"]["InferenceConcurrency"]["Default"] = "10".into());
     broken(rule, |template| template.0["Parameters"]["DeliverConcurrency"]["Default"] = "none".into());
-    broken(rule, |template| template.0["Parameters"]["WebchatReservedConcurrency"]["Default"] = "20".into());
+    broken(rule, |template| template.0["Parameters"]["WebhookReservedConcurrency"]["Default"] = "20".into());
+    broken(rule, |template| template.0["Parameters"]["ReserveQueueConcurrency"]["Default"] = "true".into());
     broken(rule, |template| {
         template.0["Parameters"]["WebhookReservedConcurrency"]["AllowedPattern"] = "none|[0-9]+".into();
     });
     broken(rule, |template| {
-        let other = template.properties("LineFunction")["ReservedConcurrentExecutions"].clone();
-        template.properties("WebchatFunction")["ReservedConcurrentExecutions"] = other;
+        let other = template.properties("lineFunction")["ReservedConcurrentExecutions"].clone();
+        template.properties("inferenceFunction")["ReservedConcurrentExecutions"] = other;
     });
-    broken(rule, |template| template.remove("DeliverFunction", "ReservedConcurrentExecutions"));
+    broken(rule, |template| template.remove("deliverFunction", "ReservedConcurrentExecutions"));
 }
 
 #[test]
 fn a_reservation_that_is_too_small_for_its_mapping_is_found() {
     let rule = reservations_cover_the_mappings;
-    broken(rule, |template| template.0["Rules"]["InferenceReservation"] = Value::Null);
+    broken(rule, |template| template.remove("inferenceFunction", "ReservedConcurrentExecutions"));
     broken(rule, |template| {
-        template.0["Rules"]["DeliverReservation"]["Assertions"].as_sequence_mut().expect("assertions").remove(4);
+        let other = template.properties("lineFunction")["ReservedConcurrentExecutions"].clone();
+        template.properties("deliverFunction")["ReservedConcurrentExecutions"] = other;
     });
     broken(rule, |template| {
-        let values = &mut template.0["Parameters"]["InferenceConcurrency"]["AllowedValues"];
-        values.as_sequence_mut().expect("values").push("7".into());
+        template.event("deliverFunction", "Outbound").remove("ScalingConfig");
     });
 }
 
 #[test]
 fn a_loop_that_lambda_would_end_is_found() {
-    broken(loops_that_are_meant_are_allowed, |template| template.remove("DeliverFunction", "RecursiveLoop"));
+    broken(loops_that_are_meant_are_allowed, |template| template.remove("deliverFunction", "RecursiveLoop"));
     broken(loops_that_are_meant_are_allowed, |template| {
-        template.properties("InferenceFunction")["RecursiveLoop"] = "Allow".into();
+        template.properties("inferenceFunction")["RecursiveLoop"] = "Allow".into();
     });
 }
 

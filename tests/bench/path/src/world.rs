@@ -22,7 +22,7 @@ use crate::sqs::{Mapping, Sqs};
 pub(crate) struct Binaries {
     /// `telegram/bootstrap`, `inference/bootstrap` and `deliver/bootstrap`, as `make binaries` builds them.
     pub(crate) functions: PathBuf,
-    /// The inference function's bundle, as `make build-InferenceFunction` collects it.
+    /// The inference function's bundle, as `make build-inferenceFunction` collects it.
     pub(crate) bundle: PathBuf,
 }
 

@@ -70,6 +70,10 @@ test-unit: shop ## Run the tests that need no stack.
 world: ## Try the message path in a hostile world (SEED=n for one history to read, HISTORIES=n for many).
 	@cargo run --locked --quiet --package world -- $(if $(SEED),--seed $(SEED),--histories $(or $(HISTORIES),1000))
 
+.PHONY: write-units
+write-units: ## Count what a message costs in DynamoDB's write units, on each channel and in a long conversation.
+	@cargo run --locked --quiet --package world --bin write-units
+
 .PHONY: test-stack
 test-stack: $(HOOPOE)
 	@$(HOOPOE) --state $(TEST_STATE) up

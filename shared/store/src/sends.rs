@@ -453,12 +453,13 @@ impl Sends {
         statement(update + &conditions, values)
     }
 
-    /// The common begin as a statement. A reply before which there was none is its conversation's first.
+    /// The common begin as a statement. The first reply of a conversation has no item to update; it is told by its number,
+    /// which is the time of its claim.
     fn begin_statement(&self, reply: &Reply, open: &AttributeValue, now: Timestamp) -> BatchStatementRequest {
         let table = quoted(&self.table);
         let conversation = text(reply.conversation.to_string());
         let expires = number(now.plus(LIFETIME).as_secs());
-        if reply.after.is_none() && reply.complete {
+        if reply.after.is_none() && reply.number == reply.received_at.as_millis() {
             let insert =
                 format!("INSERT INTO {table} VALUE {{'conversation': ?, 'open': ?, 'at': ?, 'expires_at': ?}}");
             return statement(insert, vec![conversation, open.clone(), number(now.as_millis()), expires]);

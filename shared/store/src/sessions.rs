@@ -45,6 +45,9 @@ pub struct Session {
     /// How often it was written; 0 for one that is not in the table. Kept beside the state, not in it.
     #[serde(skip)]
     version: u64,
+    /// Whether one that has expired is still in the table.
+    #[serde(skip)]
+    follows: bool,
     /// The highest number handled; 0 where none is known.
     last: u64,
     /// Numbers below `last` that are not known as handled.
@@ -248,7 +251,7 @@ impl Sessions {
                 match self.read_batch(&names, places).await {
                     Ok((items, unprocessed)) => {
                         for (at, item) in items {
-                            sessions[at] = live_session(&item, now).map(Option::unwrap_or_default);
+                            sessions[at] = live_session(&item, now);
                         }
                         left.extend(unprocessed);
                     }
@@ -346,8 +349,8 @@ impl Sessions {
         }
     }
 
-    /// The write of `item` as a statement. One of a session that was not in the table fails where an expired one stands,
-    /// which the single call replaces.
+    /// The write of `item` as a statement. It also fails where an expired session was deleted since it was read; the single
+    /// call does not mind.
     fn statement(
         &self,
         session: &Session,
@@ -356,30 +359,37 @@ impl Sessions {
     ) -> BatchStatementRequest {
         let table = quoted(&self.table);
         let [conversation, version, expires, state] = item.each_ref().map(|(_, value)| value.clone());
-        if session.version == 0 {
+        if session.version == 0 && !session.follows {
             let insert =
                 format!("INSERT INTO {table} VALUE {{'conversation': ?, 'version': ?, 'expires_at': ?, 'state': ?}}");
             return statement(insert, vec![conversation, version, expires, state]);
         }
-        let update = format!(
-            r#"UPDATE {table} SET "version" = ? SET "expires_at" = ? SET "state" = ? WHERE "conversation" = ? AND "version" = ? AND "expires_at" > ?"#
+        let mut update = format!(
+            r#"UPDATE {table} SET "version" = ? SET "expires_at" = ? SET "state" = ? WHERE "conversation" = ? AND "#
         );
-        let condition = [conversation, number(session.version), number(now.as_secs())];
-        statement(update, [version, expires, state].into_iter().chain(condition).collect())
+        let mut values = vec![version, expires, state, conversation];
+        if session.version == 0 {
+            update.push_str(r#""expires_at" <= ?"#);
+        } else {
+            update.push_str(r#""version" = ? AND "expires_at" > ?"#);
+            values.push(number(session.version));
+        }
+        values.push(number(now.as_secs()));
+        statement(update, values)
     }
 }
 
-/// The session of an item; `None` when it has expired, however long the item stays in the table.
-fn live_session(item: &Item, now: Timestamp) -> Result<Option<Session>, StoreError> {
+/// The session of an item; an empty one when it has expired, however long the item stays in the table.
+fn live_session(item: &Item, now: Timestamp) -> Result<Session, StoreError> {
     let shape = |what| StoreError::Shape { operation: "reading sessions", what };
     let expires = read_number(item, "expires_at").ok_or_else(|| shape("expires_at"))?;
     if expires <= now.as_secs() {
-        return Ok(None);
+        return Ok(Session { follows: true, ..Session::default() });
     }
     let state = read_text(item, "state").ok_or_else(|| shape("state"))?;
     let mut session: Session = read_state(state).map_err(|_| shape("state"))?;
     session.version = read_number(item, "version").ok_or_else(|| shape("version"))?;
-    Ok(Some(session))
+    Ok(session)
 }
 
 /// The session of its JSON. That of the release before names by their numbers only the messages that got the last few

@@ -37,8 +37,19 @@ pub struct Cloud {
     changed: Notify,
     busy: AtomicUsize,
     invocations: AtomicUsize,
-    written: Mutex<BTreeMap<(&'static str, String), Units>>,
+    writes: Mutex<Vec<Write>>,
     invalid: Mutex<Vec<String>>,
+}
+
+/// An item that was written, or whose condition did not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    /// Into which table.
+    pub table: &'static str,
+    /// By which operation.
+    pub operation: String,
+    /// Its write units.
+    pub units: f64,
 }
 
 /// What the writes of one kind cost.
@@ -80,7 +91,7 @@ impl Cloud {
             changed: Notify::new(),
             busy: AtomicUsize::new(0),
             invocations: AtomicUsize::new(0),
-            written: Mutex::default(),
+            writes: Mutex::default(),
             invalid: Mutex::default(),
         }
     }
@@ -122,7 +133,18 @@ impl Cloud {
     /// What was written, by table and operation.
     #[must_use]
     pub fn written(&self) -> BTreeMap<(&'static str, String), Units> {
-        lock(&self.written).clone()
+        let mut written: BTreeMap<_, Units> = BTreeMap::new();
+        for Write { table, operation, units } in self.writes(0) {
+            let sum = written.entry((table, operation)).or_default();
+            *sum = Units { writes: sum.writes + 1, sum: sum.sum + units, most: sum.most.max(units) };
+        }
+        written
+    }
+
+    /// What was written, in its order, without so many of the first.
+    #[must_use]
+    pub fn writes(&self, without: usize) -> Vec<Write> {
+        lock(&self.writes)[without..].to_vec()
     }
 
     /// Calls that the services refused for what they are: none is expected.
@@ -161,12 +183,8 @@ impl Cloud {
         let done = self.dynamodb.call_at(operation, body, &mut moment);
         let Done { table, status, body, write_units, invalid, .. } =
             done.map_err(|error| ("ValidationException", error))?;
-        let mut written = lock(&self.written);
-        for units in write_units {
-            let sum = written.entry((table, operation.to_owned())).or_default();
-            *sum = Units { writes: sum.writes + 1, sum: sum.sum + units, most: sum.most.max(units) };
-        }
-        drop(written);
+        let writes = write_units.into_iter().map(|units| Write { table, operation: operation.to_owned(), units });
+        lock(&self.writes).extend(writes);
         if let Some(invalid) = invalid {
             self.refuse(invalid);
         }

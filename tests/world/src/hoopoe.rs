@@ -17,6 +17,7 @@ use http::Request;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use crate::cloud::Cloud;
 use crate::environment::Environment;
 use crate::function::{Function, Handler, Invocation, Start};
 use crate::history::World;
@@ -106,7 +107,7 @@ impl Functions {
     /// Connects a bot of a platform, and sets its functions up.
     #[must_use]
     pub fn of(world: &World, platform: Platform) -> Self {
-        connect(world, &platform);
+        connect(&world.cloud, &platform, BOT);
         let start = |handler: fn(&Environment, Platform) -> Handler| -> Start {
             let platform = platform.clone();
             Rc::new(move |environment| handler(environment, platform.clone()))
@@ -141,21 +142,21 @@ impl Functions {
     }
 }
 
-/// Stores the keys and the quota of the bot, as `hoopoe channel add` does.
-fn connect(world: &World, platform: &Platform) {
-    let (channel, quota) = (platform.channel(), world.cloud.dice.weather().quota);
+/// Stores the keys and the quota of a bot, as `hoopoe channel add` does.
+pub(crate) fn connect(cloud: &Cloud, platform: &Platform, bot: &str) {
+    let (channel, quota) = (platform.channel(), cloud.dice.weather().quota);
     let keys = platform.keys();
     for (purpose, secret) in [("webhook", keys.webhook), ("send", keys.send)] {
-        let context = json!({"channel": channel.as_str(), "bot": BOT, "name": purpose});
-        let key = format!("{channel}/{BOT}/{purpose}");
+        let context = json!({"channel": channel.as_str(), "bot": bot, "name": purpose});
+        let key = format!("{channel}/{bot}/{purpose}");
         let ciphertext = kms::encrypt(&context, secret.expose_secret().as_bytes());
         let version = json!({
             "key": {"S": key}, "version": {"N": "1"}, "state": {"S": "current"}, "created_at": {"N": "1760000000"},
             "since": {"N": "1760000000"}, "watched": {"BOOL": false}, "noticed": {"N": "0"}, "ciphertext": {"B": ciphertext},
         });
-        world.cloud.dynamodb.seed("keys", version);
+        cloud.dynamodb.seed("keys", version);
         let quota = json!({"key": {"S": key}, "version": {"N": "0"}, "per_second": {"N": quota.to_string()}});
-        world.cloud.dynamodb.seed("keys", quota);
+        cloud.dynamodb.seed("keys", quota);
     }
 }
 
@@ -202,7 +203,8 @@ fn inference(environment: &Environment, platform: Platform) -> Handler {
     })
 }
 
-fn deliver(environment: &Environment, platform: Platform) -> Handler {
+/// What the function that sends does with a batch.
+pub(crate) fn deliver(environment: &Environment, platform: Platform) -> Handler {
     let http = Exchange { environment: environment.clone(), platform };
     let delivery = Delivery::new(Variables, &environment.config(), http).expect("the variables are set");
     let delivery = Rc::new(delivery);

@@ -16,6 +16,7 @@
 //! | [`hoopoe`] | the real engines, connected to all this |
 //! | [`scenario`] | what people and operators do |
 //! | [`upgrade`] | what the functions of the release before left behind |
+//! | [`units`] | what a message costs in write units, by the length of its conversation and of its channel's ids |
 //! | [`echo`] | the smallest engine that keeps the promises, with faults that can be planted in it |
 //!
 //! The simulation stands in the place of the AWS SDK's HTTP client ([`environment::Environment::config`]), so that the
@@ -40,5 +41,6 @@ pub mod platform;
 pub mod scenario;
 pub mod sqs;
 pub mod trace;
+pub mod units;
 pub mod upgrade;
 pub mod weather;

@@ -415,14 +415,14 @@ fn response(status: StatusCode, body: &Json) -> Response<Vec<u8>> {
     response
 }
 
-fn receive<P: Webhook>(keys: &str, posted: &Request<Vec<u8>>, now: Timestamp) -> Read {
-    let keys: P::Keys = serde_json::from_str(keys).map_err(|error| error.to_string())?;
+fn receive<P: Counterpart>(keys: &str, posted: &Request<Vec<u8>>, now: Timestamp) -> Read {
+    let keys: <P as Webhook>::Keys = serde_json::from_str(keys).map_err(|error| error.to_string())?;
     let request = Posted {
         method: posted.method(),
         query: posted.uri().query().unwrap_or_default(),
         headers: posted.headers(),
         body: posted.body(),
-        published: &[],
+        published: &P::published(),
     };
     let received = P::receive(&keys, &request, now).map_err(|refusal| refusal.to_string())?;
     Ok(received.messages)
@@ -431,7 +431,9 @@ fn receive<P: Webhook>(keys: &str, posted: &Request<Vec<u8>>, now: Timestamp) ->
 /// Whose conversation a request is about, by the id of the person or of a message in it; `None` where it shows neither.
 fn person(request: &Request<Vec<u8>>) -> Option<u32> {
     let whole = format!("{} {}", request.uri(), String::from_utf8_lossy(request.body()));
-    whole.split(|c: char| !c.is_ascii_digit()).filter(|digits| digits.len() == 8).find_map(|digits| {
+    // Not a part of a UUID or a digest, such as the key by which a repeated send is known.
+    let words = whole.split(|c: char| !c.is_ascii_hexdigit() && c != '-').map(|word| word.trim_start_matches('-'));
+    words.filter(|digits| digits.len() == 8).find_map(|digits| {
         let id: u32 = digits.parse().ok()?;
         match id {
             PERSON..MESSAGE => Some(id - PERSON),

@@ -124,8 +124,9 @@ fn an_expired_item_is_no_session() {
         ("version".to_owned(), number(3)),
         ("state".to_owned(), text(state)),
     ]);
-    assert!(live_session(&item, Timestamp::from_secs(100)).expect("readable").is_none());
-    let live = live_session(&item, Timestamp::from_secs(99)).expect("readable").expect("live");
+    let over = live_session(&item, Timestamp::from_secs(100)).expect("readable");
+    assert_eq!(over, Session { follows: true, ..Session::default() });
+    let live = live_session(&item, Timestamp::from_secs(99)).expect("readable");
     assert_eq!(live.version, 3);
 }
 

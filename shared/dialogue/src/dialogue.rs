@@ -15,9 +15,10 @@ use hoopoe_telemetry::metrics;
 use crate::pending::PendingTurn;
 use crate::responder::{Responder, Response, reply};
 
-/// A message that came before its predecessor is waited with for so long before it goes back to the queue.
+/// A message that came before its predecessor is waited with for so long before it goes back to the queue, and the first
+/// pause before its session is read again; each further one is twice as long.
 const WAIT: Duration = Duration::from_millis(300);
-const WAIT_STEP: Duration = Duration::from_millis(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(30);
 
 /// How long a message that goes back to the queue because it is early stays invisible.
 const EARLY: Duration = Duration::from_secs(1);
@@ -135,13 +136,15 @@ impl<R: Responder> Dialogue<R> {
         }
         let messages: Vec<&InboundMessage> = waiting.iter().map(|waiting| &waiting.message).collect();
         let read = self.responder.read(&messages);
-        let began = self.clock.now();
-        while !waiting.is_empty() {
+        let (mut left, mut pause) = (WAIT, FIRST_PAUSE);
+        loop {
             waiting = self.round(waiting, &read, &mut response).await;
-            if waiting.is_empty() || self.clock.now().since(began) >= WAIT {
+            if waiting.is_empty() || left.is_zero() {
                 break;
             }
-            tokio::time::sleep(WAIT_STEP).await;
+            let step = pause.min(left);
+            tokio::time::sleep(step).await;
+            (left, pause) = (left - step, pause * 2);
         }
         for Waiting { record, .. } in &waiting {
             self.put_off(record, EARLY, &mut response).await;

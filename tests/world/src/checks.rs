@@ -90,6 +90,8 @@ struct Letter {
     tag: Option<Tag>,
     /// The same, and those that are answered together with it.
     tags: Vec<Tag>,
+    /// The parts of a reply.
+    says: Vec<Tag>,
     reason: String,
     body: String,
 }
@@ -117,6 +119,7 @@ pub fn check(cloud: &Cloud, bounds: &Bounds) -> Verdict {
     let letters: Vec<Letter> = messages
         .map(|message| Letter {
             tags: tags_in(&message.body).iter().map(|tag| tag.reply(0)).collect(),
+            says: tags_in(&message.body).into_iter().filter(|tag| tag.part > 0).collect(),
             tag: tags_in(&message.body).first().map(|tag| tag.reply(0)),
             reason: message.attributes.get("reason").cloned().unwrap_or_default(),
             body: message.body,
@@ -171,8 +174,11 @@ fn replies(cloud: &Cloud, bounds: &Bounds, said: &[Said], letters: &[Letter], ve
         let Some(tag) = letter.tag else { continue };
         let in_doubt = letter.reason.contains(bounds.doubt);
         let parts = asked.get(&tag).map_or(1, |asked| asked.parts);
-        let whole = parts > 0 && (1..=parts).all(|part| times.contains_key(&tag.reply(part)));
-        if in_doubt && !cloud.ledger.is_doubtful(tag) {
+        let whole = match letter.says.is_empty() {
+            true => parts > 0 && (1..=parts).all(|part| times.contains_key(&tag.reply(part))),
+            false => letter.says.iter().all(|tag| times.contains_key(tag)),
+        };
+        if in_doubt && !letter.tags.iter().any(|tag| cloud.ledger.is_doubtful(*tag)) {
             verdict.findings.push(Finding::FalseDoubt(tag));
         }
         let excused = times.get(&tag.reply(parts)).into_iter().flatten().any(|one| one.excuse.is_some());

@@ -22,6 +22,7 @@
 //! | [`bots`] | whether a bot is there |
 //! | [`commands`] | the commands that messages name |
 //! | [`confirm`] | asking before what cannot be undone |
+//! | [`help`] | the commands by what a person wants to do |
 //! | [`project`] | the project's folder, and paths in it |
 //! | [`settings`] | a bot's settings, from standard input |
 //! | [`python`] | Python environments from pinned, hashed requirements |
@@ -39,6 +40,7 @@ mod commands;
 mod confirm;
 mod cost;
 mod dlq;
+mod help;
 mod keys;
 mod knowledge;
 mod local;
@@ -55,7 +57,7 @@ mod settings;
 mod stack;
 mod status;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// One bot on every chat platform, with no server to look after.
 #[derive(Parser)]
@@ -108,7 +110,8 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::process::ExitCode {
-    let mut cli = Cli::parse();
+    let matches = help::by_purpose(Cli::command()).get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli.global.state = project::typed(cli.global.state);
     commands::remember(&cli.global);
     let global = &cli.global;

@@ -163,41 +163,48 @@ impl<H: Http> Delivery<H> {
                 metrics::REPEATED_REPLIES.add(1, [reply.conversation.channel.as_str()]);
                 Verdict::Done
             }
-            Err(End::Wait(pause)) => {
-                // Those after it must not take it for one that does not come.
-                if let Err(error) = self.sends.hold(reply, pause, self.clock.now()).await {
-                    tracing::warn!(reply = %reply.id, %error, "that a reply waits cannot be recorded");
-                }
-                Verdict::Again(pause)
-            }
-            Err(End::Failed { kind, reason }) => {
-                self.failed(reply, record, waited, passage.into_attempt(), kind, reason).await
-            }
+            Err(End::Wait(pause)) => self.wait(reply, pause).await,
+            Err(End::Failed { kind, reason }) => self.failed(record, waited, passage, kind, reason).await,
         }
+    }
+
+    /// Those after it must not take it for one that does not come.
+    async fn wait(&self, reply: &Reply, pause: Duration) -> Verdict {
+        if let Err(error) = self.sends.hold(reply, pause, self.clock.now()).await {
+            tracing::warn!(reply = %reply.id, %error, "that a reply waits cannot be recorded");
+        }
+        Verdict::Again(pause)
     }
 
     async fn failed(
         &self,
-        reply: &Reply,
         record: &Record,
         waited: Duration,
-        mut attempt: Option<Attempt>,
+        mut passage: Passage<'_>,
         kind: Kind,
         reason: String,
     ) -> Verdict {
-        let now = self.clock.now();
-        if let Some(attempt) = &mut attempt {
+        let (now, reply) = (self.clock.now(), passage.reply);
+        if let Some(attempt) = passage.attempt_mut() {
             attempt.refusals += u32::from(matches!(kind, Kind::Refused(_) | Kind::Unknown { .. }));
             attempt.in_doubt |= matches!(kind, Kind::Unknown { .. });
         }
-        let refusals = attempt.as_ref().map_or(0, |attempt| attempt.refusals);
+        let refusals = passage.attempt_mut().map_or(0, |attempt| attempt.refusals);
         let history = History { refusals, age: now.since(reply.created_at) };
         match retry::next(kind, history, fastrand::f64()) {
             Next::Again(pause) => {
-                self.again(reply, waited, attempt, kind, &reason, pause, now).await;
+                self.again(reply, waited, passage.into_attempt(), kind, &reason, pause, now).await;
                 Verdict::Again(pause)
             }
-            Next::GiveUp => self.give_up(reply, record, attempt, kind, &reason, history).await,
+            Next::GiveUp => {
+                // It is given up in its turn: those after it would take it for the last one, and pass those before it.
+                if passage.attempt_mut().is_none()
+                    && let Err(End::Wait(pause)) = passage.look().await
+                {
+                    return self.wait(reply, pause).await;
+                }
+                self.give_up(reply, record, passage.into_attempt(), kind, &reason, history).await
+            }
         }
     }
 

@@ -208,6 +208,11 @@ impl<'a> Passage<'a> {
     }
 
     /// What the record says; `None` where the reply was not begun.
+    pub(crate) const fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        self.attempt.as_mut()
+    }
+
+    /// The same.
     pub(crate) fn into_attempt(self) -> Option<Attempt> {
         self.attempt
     }

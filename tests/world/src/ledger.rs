@@ -158,12 +158,13 @@ impl Ledger {
         self.lock().stood_in.extend(tags.iter().map(|tag| tag.question()));
     }
 
-    /// Whether something stood in for the answer to an earlier message which this one may have joined.
+    /// Whether something stood in for the answer to a message of the conversation which this one may have joined. It need not
+    /// be an earlier one: those that come together are numbered in any order.
     #[must_use]
     pub fn is_stood_in_for(&self, tag: Tag) -> bool {
         let state = self.lock();
-        let earlier = Tag::message(tag.conversation, 0)..tag.question();
-        state.joining.contains(&tag.question()) && state.stood_in.range(earlier).next().is_some()
+        let conversation = Tag::message(tag.conversation, 0)..Tag::message(tag.conversation + 1, 0);
+        state.joining.contains(&tag.question()) && state.stood_in.range(conversation).next().is_some()
     }
 
     /// A platform is asked to show something.

@@ -19,7 +19,9 @@ pub mod text;
 
 pub use contract::echo::Echo;
 pub use contract::platform::Platform;
-pub use contract::sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable};
+pub use contract::sender::{
+    AccessToken, ApiRequest, CheckRejection, Part, Reason, Rejection, Retry, Sender, Unrenderable,
+};
 pub use contract::settings::{InvalidSettings, Settings, StoredKeys};
 pub use contract::webhook::{Incoming, PublishedKey, Received, Refusal, Request, Response, Webhook};
 pub use platforms::*;

@@ -2,7 +2,7 @@
 
 use hoopoe_channels::telegram::{self, SendKeys, Telegram};
 use hoopoe_channels::webchat::{Keys, SessionId};
-use hoopoe_channels::{Outcome, Sender, with_platform};
+use hoopoe_channels::{CheckRejection, Sender, with_platform};
 use hoopoe_keyring::{KeyName, Purpose};
 use hoopoe_message::{Channel, Timestamp};
 use reqwest::{Client, StatusCode};
@@ -86,7 +86,7 @@ impl HttpPlatforms {
     async fn telegram_url(&self, send: &SendKeys) -> Result<String, PlatformError> {
         let answer = call(&self.0, send.webhook_info().map_err(|_| PlatformError::Shape)?).await?;
         let info = telegram::rotation::read_webhook_info(answer.status, &answer.body)
-            .map_err(|outcome| fault(&answer, outcome))?;
+            .map_err(|rejection| fault(&answer, rejection))?;
         if info.url.is_empty() { Err(PlatformError::NoWebhook) } else { Ok(info.url) }
     }
 
@@ -107,10 +107,8 @@ impl HttpPlatforms {
         let keys: P::Keys = serde_json::from_slice(secret).map_err(|_| PlatformError::Shape)?;
         let Some(request) = P::check_request(&keys) else { return Ok(Tested::NotTestable) };
         let answer = call(&self.0, request.map_err(|_| PlatformError::Shape)?).await?;
-        match P::read_check(answer.status, &answer.headers, &answer.body) {
-            Outcome::Sent => Ok(Tested::Accepted),
-            failed => Err(fault(&answer, failed)),
-        }
+        P::read_check(answer.status, &answer.headers, &answer.body).map_err(|rejection| fault(&answer, rejection))?;
+        Ok(Tested::Accepted)
     }
 }
 
@@ -122,10 +120,7 @@ impl Platforms for HttpPlatforms {
         let url = self.telegram_url(&send).await?;
         let request = send.set_webhook(&url, &secret_token(secret)?).map_err(|_| PlatformError::Shape)?;
         let answer = call(&self.0, request).await?;
-        match Telegram::outcome(answer.status, &answer.headers, &answer.body) {
-            Outcome::Sent => Ok(()),
-            failed => Err(fault(&answer, failed)),
-        }
+        Telegram::outcome(answer.status, &answer.headers, &answer.body).map_err(|rejection| fault(&answer, rejection))
     }
 
     async fn test(&self, key: &KeyName, secret: &[u8], send: Option<&[u8]>) -> Result<Tested, PlatformError> {
@@ -161,10 +156,9 @@ fn secret_token(webhook: &[u8]) -> Result<SecretString, PlatformError> {
     }
 }
 
-fn fault(answer: &Answer, outcome: Outcome) -> PlatformError {
-    match answer.echo.cut(outcome) {
-        Outcome::Refused { reason, retry: hoopoe_channels::Retry::BadCredential } => PlatformError::Refused(reason),
-        Outcome::Refused { reason, .. } | Outcome::Unknown { reason } => PlatformError::Unclear(reason),
-        Outcome::Sent => PlatformError::Unclear("its answer is not understood".into()),
+fn fault(answer: &Answer, rejection: impl Into<CheckRejection>) -> PlatformError {
+    match answer.echo.cut(rejection.into()) {
+        CheckRejection::BadCredential { reason } => PlatformError::Refused(reason),
+        CheckRejection::Inconclusive { reason } => PlatformError::Unclear(reason),
     }
 }

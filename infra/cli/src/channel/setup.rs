@@ -1,7 +1,7 @@
 //! What a platform's API does that would else be done by hand in its console.
 
 use anyhow::{anyhow, ensure};
-use hoopoe_channels::{ApiRequest, Outcome, Sender, discord, line, telegram};
+use hoopoe_channels::{ApiRequest, Reason, Rejection, Sender, discord, line, telegram};
 use hoopoe_rotation::http;
 
 use crate::progress::Step;
@@ -16,13 +16,14 @@ pub(super) async fn telegram(settings: &mut telegram::Settings, url: &str) -> an
         let step = Step::start("telegram", "asking whose token it is");
         let answer = call(settings.get_me()?).await?;
         let read = telegram::Settings::read_me(answer.status, &answer.body);
-        let name = read.map_err(|outcome| refused("getMe", &answer, outcome))?;
+        let name = read.map_err(|rejection| refused("getMe", &answer, rejection))?;
         step.done(format_args!("the bot is @{name}"));
         settings.set_username(name);
     }
     let step = Step::start("telegram", "setting the webhook");
     let answer = call(settings.set_webhook(url)?).await?;
-    taken("setWebhook", &answer, telegram::Telegram::outcome(answer.status, &answer.headers, &answer.body))?;
+    let set = telegram::Telegram::outcome(answer.status, &answer.headers, &answer.body);
+    set.map_err(|rejection| refused("setWebhook", &answer, rejection))?;
     step.done("the webhook is set");
     Ok(())
 }
@@ -35,7 +36,8 @@ pub(super) async fn telegram(settings: &mut telegram::Settings, url: &str) -> an
 pub(super) async fn line(settings: &line::Settings, url: &str) -> anyhow::Result<()> {
     let step = Step::start("line", "setting the webhook");
     let answer = call(settings.set_webhook(url)?).await?;
-    taken("the webhook", &answer, line::Settings::read_webhook(answer.status, &answer.body))?;
+    let set = line::Settings::read_webhook(answer.status, &answer.body);
+    set.map_err(|rejection| refused("the webhook", &answer, rejection))?;
     step.done("the webhook is set");
     Ok(())
 }
@@ -50,22 +52,13 @@ pub(super) async fn discord(settings: &discord::Settings) -> anyhow::Result<()> 
     let step = Step::start("discord", "registering the commands");
     let answer = call(settings.register_commands()?).await?;
     let read = discord::Settings::read_commands(answer.status, &answer.body);
-    let count = read.map_err(|outcome| refused("the commands", &answer, outcome))?;
+    let count = read.map_err(|rejection| refused("the commands", &answer, rejection))?;
     step.done(format_args!("{count} commands are registered"));
     Ok(())
 }
 
-fn taken(what: &str, answer: &http::Answer, outcome: Outcome) -> anyhow::Result<()> {
-    if outcome == Outcome::Sent { Ok(()) } else { Err(refused(what, answer, outcome)) }
-}
-
-fn refused(what: &str, answer: &http::Answer, outcome: Outcome) -> anyhow::Error {
-    match answer.echo.cut(outcome) {
-        Outcome::Refused { reason, .. } | Outcome::Unknown { reason } => {
-            anyhow!("nothing was stored: the platform refuses {what}: {reason}")
-        }
-        Outcome::Sent => anyhow!("nothing was stored: the platform's answer to {what} is not understood"),
-    }
+fn refused(what: &str, answer: &http::Answer, rejection: Rejection) -> anyhow::Error {
+    anyhow!("nothing was stored: the platform refuses {what}: {}", answer.echo.cut(rejection).reason())
 }
 
 async fn call(request: ApiRequest) -> anyhow::Result<http::Answer> {

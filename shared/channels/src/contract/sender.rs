@@ -39,7 +39,11 @@ pub trait Sender: Platform {
     }
 
     /// Reads the platform's answer to a send.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome;
+    ///
+    /// # Errors
+    ///
+    /// Why the platform does not have the message, or may not have it.
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection>;
 
     /// The request for an access token, on platforms that use one.
     ///
@@ -55,8 +59,8 @@ pub trait Sender: Platform {
     /// # Errors
     ///
     /// The platform's reason for giving none.
-    fn read_token(_status: StatusCode, _body: &[u8]) -> Result<AccessToken, Outcome> {
-        Err(Outcome::refused("this platform uses no access token", Retry::Never))
+    fn read_token(_status: StatusCode, _body: &[u8]) -> Result<AccessToken, Rejection> {
+        Err(Rejection::refused("this platform uses no access token", Retry::Never))
     }
 
     /// The cheapest request that tells whether the platform accepts the stored secret, and that nobody hears of; `None`
@@ -69,11 +73,14 @@ pub trait Sender: Platform {
         if Self::is_passive(keys) { None } else { Self::token_request(keys) }
     }
 
-    /// Reads the answer to [`Sender::check_request`]: [`Outcome::Sent`] where the secret is accepted,
-    /// [`Retry::BadCredential`] where it is not. Any other refusal tells nothing about it. There is no other way to
-    /// ask, so it is never [`Retry::Fallback`] or [`Retry::NewToken`].
-    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Self::read_token(status, body).map_or_else(|refused| refused, |_| Outcome::Sent)
+    /// Reads the answer to [`Sender::check_request`].
+    ///
+    /// # Errors
+    ///
+    /// If the platform does not accept the secret, or its answer tells nothing about it.
+    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Self::read_token(status, body)?;
+        Ok(())
     }
 }
 
@@ -282,12 +289,10 @@ impl AccessToken {
     }
 }
 
-/// What became of a send the platform answered.
+/// Why a request that the platform answered is not known to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The platform has it.
-    Sent,
-    /// The platform does not have it.
+pub enum Rejection {
+    /// The platform did not do it.
     Refused {
         /// The platform's code and words, bounded. They may repeat what was sent until an [`Echo`](crate::Echo) cuts
         /// that out.
@@ -295,8 +300,8 @@ pub enum Outcome {
         /// What to do next.
         retry: Retry,
     },
-    /// The platform may have it: what answered is not the platform but a gateway before it, or the platform itself does
-    /// not know.
+    /// The platform may have done it: what answered is not the platform but a gateway before it, or the platform itself
+    /// does not know.
     Unknown {
         /// What answered.
         reason: String,
@@ -324,7 +329,7 @@ pub enum Retry {
     BadCredential,
 }
 
-impl Outcome {
+impl Rejection {
     /// A refusal; the reason is cut to 200 bytes.
     #[must_use]
     pub fn refused(reason: impl Into<String>, retry: Retry) -> Self {
@@ -349,17 +354,62 @@ impl Outcome {
         Self::of_status_but(status, platform, retry)
     }
 
-    /// The same where there is no other way.
-    pub(crate) fn without_fallback(self) -> Self {
-        match self {
-            Self::Refused { reason, retry: Retry::Fallback } => Self::Refused { reason, retry: Retry::Never },
-            other => other,
-        }
-    }
-
     fn of_status_but(status: StatusCode, platform: &str, retry: Retry) -> Self {
         let reason = format!("HTTP {}, and no answer of {platform}", status.as_u16());
         if is_of_gateway(status) { Self::Unknown { reason } } else { Self::refused(reason, retry) }
+    }
+}
+
+/// Why a check did not find the stored secret accepted. There is no other way to ask, so nothing is told about what may
+/// help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckRejection {
+    /// The platform does not accept the secret.
+    BadCredential {
+        /// As in [`Rejection::Refused`].
+        reason: String,
+    },
+    /// The answer tells nothing about the secret.
+    Inconclusive {
+        /// As in [`Rejection::Refused`].
+        reason: String,
+    },
+}
+
+impl CheckRejection {
+    pub(crate) fn inconclusive(reason: impl Into<String>) -> Self {
+        Self::Inconclusive { reason: reason.into() }
+    }
+}
+
+impl From<Rejection> for CheckRejection {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Refused { reason, retry: Retry::BadCredential } => Self::BadCredential { reason },
+            Rejection::Refused { reason, .. } | Rejection::Unknown { reason } => Self::Inconclusive { reason },
+        }
+    }
+}
+
+/// What carries the platform's words.
+pub trait Reason {
+    /// The words, bounded. They may repeat what was sent until an [`Echo`](crate::Echo) cuts that out.
+    fn reason(&mut self) -> &mut String;
+}
+
+impl Reason for Rejection {
+    fn reason(&mut self) -> &mut String {
+        match self {
+            Self::Refused { reason, .. } | Self::Unknown { reason } => reason,
+        }
+    }
+}
+
+impl Reason for CheckRejection {
+    fn reason(&mut self) -> &mut String {
+        match self {
+            Self::BadCredential { reason } | Self::Inconclusive { reason } => reason,
+        }
     }
 }
 
@@ -472,9 +522,9 @@ mod tests {
             (StatusCode::TOO_MANY_REQUESTS, Retry::Backoff, Retry::After(Duration::from_secs(7))),
             (StatusCode::SERVICE_UNAVAILABLE, Retry::Backoff, Retry::Backoff),
         ] {
-            let refused = |retry| Outcome::refused(format!("HTTP {}, and no answer of X", status.as_u16()), retry);
-            assert_eq!(Outcome::of_status(status, "X"), refused(retry));
-            assert_eq!(Outcome::of_status_or_fallback(status, &pause, "X"), refused(first_way));
+            let refused = |retry| Rejection::refused(format!("HTTP {}, and no answer of X", status.as_u16()), retry);
+            assert_eq!(Rejection::of_status(status, "X"), refused(retry));
+            assert_eq!(Rejection::of_status_or_fallback(status, &pause, "X"), refused(first_way));
         }
     }
 

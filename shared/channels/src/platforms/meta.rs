@@ -19,7 +19,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::contract::sender::{ApiRequest, HOUR, Outcome, Retry, SECOND, asked_pause, suggestions};
+use crate::contract::sender::{ApiRequest, CheckRejection, HOUR, Rejection, Retry, SECOND, asked_pause, suggestions};
 use crate::contract::settings::{Fields, InvalidSettings, is_visible};
 use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response};
 use crate::crypto::signature::verify_hmac_hex;
@@ -109,11 +109,11 @@ pub(crate) fn outcome(
     headers: &HeaderMap,
     body: &[u8],
     own: impl FnOnce(&Fault) -> Option<(Retry, &'static str)>,
-) -> Outcome {
+) -> Result<(), Rejection> {
     let answer = serde_json::from_slice::<Answer>(body).unwrap_or_default();
     let Some(fault) = answer.error else {
         let taken = answer.messages.is_some() || answer.message_id.is_some();
-        return if taken && status.is_success() { Outcome::Sent } else { Outcome::of_status(status, "the Graph API") };
+        return if taken && status.is_success() { Ok(()) } else { Err(Rejection::of_status(status, "the Graph API")) };
     };
     let (retry, hint) = own(&fault).unwrap_or_else(|| fault.of_every_api(status, headers));
     // Too many calls: perhaps the answer tells how long.
@@ -126,10 +126,8 @@ pub(crate) fn outcome(
     let Fault { code, subcode, .. } = fault;
     let code = if subcode == 0 { code.to_string() } else { format!("{code}/{subcode}") };
     let words = fault.words();
-    Outcome::refused(
-        if hint.is_empty() { format!("{code} {words}") } else { format!("{code}: {hint}; {words}") },
-        retry,
-    )
+    let reason = if hint.is_empty() { format!("{code} {words}") } else { format!("{code}: {hint}; {words}") };
+    Err(Rejection::refused(reason, retry))
 }
 
 /// The request for the id of a node, which anybody may read whose token is accepted there.
@@ -139,19 +137,17 @@ pub(crate) fn check_request(base: Option<&str>, node: &str, access_token: &Secre
 }
 
 /// Reads the answer to [`check_request`].
-pub(crate) fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+pub(crate) fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
     #[derive(Deserialize)]
     struct Node {
         #[serde(rename = "id")]
         _id: IgnoredAny,
     }
     if status.is_success() && serde_json::from_slice::<Node>(body).is_ok() {
-        return Outcome::Sent;
+        return Ok(());
     }
-    match outcome(status, headers, body, |_| None).without_fallback() {
-        Outcome::Sent => Outcome::refused("the Graph API named no id", Retry::Never),
-        refused => refused,
-    }
+    outcome(status, headers, body, |_| None)?;
+    Err(CheckRejection::inconclusive("the Graph API named no id"))
 }
 
 #[derive(Default, Deserialize)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::send::Answer;
 use super::settings::Settings;
-use crate::contract::sender::{ApiRequest, Outcome, Retry};
+use crate::contract::sender::{ApiRequest, Rejection, Retry};
 
 impl Settings {
     /// Tells Discord the bot's commands, in place of all that the application had; once is enough. Without a
@@ -29,13 +29,13 @@ impl Settings {
     /// # Errors
     ///
     /// What Discord says instead, mostly that the token is not valid.
-    pub fn read_commands(status: StatusCode, body: &[u8]) -> Result<usize, Outcome> {
+    pub fn read_commands(status: StatusCode, body: &[u8]) -> Result<usize, Rejection> {
         if status.is_success() {
             let commands: Vec<IgnoredAny> = serde_json::from_slice(body)
-                .map_err(|_| Outcome::refused("Discord named no commands", Retry::Never))?;
+                .map_err(|_| Rejection::refused("Discord named no commands", Retry::Never))?;
             return Ok(commands.len());
         }
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| Outcome::of_status(status, "Discord"))?;
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "Discord"))?;
         let hint = match status {
             StatusCode::UNAUTHORIZED => " (the bot_token is missing or not valid)",
             StatusCode::FORBIDDEN => " (the bot_token is of another application)",

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Discord, button, is_interaction_token, markdown};
-use crate::contract::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, asked_pause};
+use crate::contract::sender::{ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, asked_pause};
 use crate::text::split::split;
 
 /// How long an interaction's token lives.
@@ -86,15 +86,15 @@ impl Sender for Discord {
     /// An interaction that Discord does not know yet and one that is over are told apart by the code: for some seconds
     /// after it was deferred, Discord may answer 404 with 10015 or 10008 (discord/discord-api-docs, issue 7220); once
     /// its token is over, 401 with 50027.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         let answer = serde_json::from_slice::<Answer>(body);
         if status == StatusCode::TOO_MANY_REQUESTS {
             let answer = answer.unwrap_or_default();
-            return answer.refused(status, answer.later(headers), "");
+            return Err(answer.refused(status, answer.later(headers), ""));
         }
-        let Ok(answer) = answer else { return Outcome::of_status(status, "Discord") };
+        let answer = answer.map_err(|_| Rejection::of_status(status, "Discord"))?;
         if status.is_success() {
-            return Outcome::Sent;
+            return Ok(());
         }
         let (retry, hint) = match answer.code {
             10_008 | 10_015 => (Retry::Backoff, " (not deferred yet, deleted by somebody, or over)"),
@@ -104,7 +104,7 @@ impl Sender for Discord {
             _ if status == StatusCode::NOT_FOUND => (Retry::Backoff, ""),
             _ => (Retry::of_status(status, headers), ""),
         };
-        answer.refused(status, retry, hint)
+        Err(answer.refused(status, retry, hint))
     }
 }
 
@@ -136,8 +136,8 @@ impl Answer {
         }
     }
 
-    pub(super) fn refused(&self, status: StatusCode, retry: Retry, hint: &str) -> Outcome {
+    pub(super) fn refused(&self, status: StatusCode, retry: Retry, hint: &str) -> Rejection {
         let code = if self.code == 0 { i64::from(status.as_u16()) } else { self.code };
-        Outcome::refused(format!("{code} {}{hint}", self.message), retry)
+        Rejection::refused(format!("{code} {}{hint}", self.message), retry)
     }
 }

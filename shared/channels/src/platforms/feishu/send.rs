@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Feishu, SAY};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
-    suggestions, with_numbered_suggestions,
+    AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause,
+    idempotency_key, suggestions, with_numbered_suggestions,
 };
 use crate::text::split::split;
 
@@ -96,19 +96,16 @@ impl Sender for Feishu {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let answer = match Answer::read(status, body) {
-            Ok(answer) => answer,
-            Err(refused) => return refused,
-        };
-        match answer.code {
-            0 => Outcome::Sent,
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer = Answer::read(status, body)?;
+        Err(match answer.code {
+            0 => return Ok(()),
             // No token, an invalid one, one of another form, an expired one.
             99991661 | 99991663..=99991665 | 99991668 | 99991671 | 99991677 => answer.refused("", Retry::NewToken),
             // A parameter, the length, the type, the card: what is plainer may pass.
             230001 | 230025 | 230054 | 230099 => answer.refused("", Retry::Fallback),
             _ => answer.refused_for_good_or_later(status, headers),
-        }
+        })
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -116,7 +113,7 @@ impl Sender for Feishu {
         Some(keys.post("auth/v3/tenant_access_token/internal", &body))
     }
 
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let answer = Answer::read(status, body)?;
         match answer.code {
             0 => {}
@@ -128,7 +125,7 @@ impl Sender for Feishu {
             _ => return Err(answer.refused_for_good_or_later(status, &HeaderMap::new())),
         }
         let token = AccessToken::of(answer.tenant_access_token, answer.expire);
-        token.ok_or_else(|| Outcome::refused("0, but without a tenant_access_token", Retry::Never))
+        token.ok_or_else(|| Rejection::refused("0, but without a tenant_access_token", Retry::Never))
     }
 }
 
@@ -207,15 +204,15 @@ struct Answer {
 }
 
 impl Answer {
-    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Outcome> {
+    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Rejection> {
         let answer: Option<Self> = serde_json::from_slice(body).ok();
         answer
             .filter(|answer| status.is_success() || answer.code != 0)
-            .ok_or_else(|| Outcome::of_status(status, "Feishu"))
+            .ok_or_else(|| Rejection::of_status(status, "Feishu"))
     }
 
     /// For codes that neither a new token nor a plainer message mends.
-    fn refused_for_good_or_later(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
+    fn refused_for_good_or_later(&self, status: StatusCode, headers: &HeaderMap) -> Rejection {
         let hint = match self.code {
             // Too many calls of the app ("1000次/分&50次/秒", 频控策略), or of all apps.
             99991400 | 11232 | 11247 => return self.refused("", Retry::BotAfter(reset(headers).unwrap_or(MINUTE))),
@@ -242,9 +239,9 @@ impl Answer {
         self.refused(hint, Retry::Never)
     }
 
-    fn refused(&self, hint: &str, retry: Retry) -> Outcome {
+    fn refused(&self, hint: &str, retry: Retry) -> Rejection {
         let hint = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
-        Outcome::refused(format!("{}{hint} {}", self.code, self.msg), retry)
+        Rejection::refused(format!("{}{hint} {}", self.code, self.msg), retry)
     }
 }
 

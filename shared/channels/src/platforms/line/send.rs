@@ -20,8 +20,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{API_BASE, Address, Line};
 use crate::contract::sender::{
-    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key, suggestions,
-    with_numbered_suggestions,
+    ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
+    suggestions, with_numbered_suggestions,
 };
 use crate::text::split::split;
 
@@ -124,21 +124,20 @@ impl Sender for Line {
 
     /// By "Status codes" and "Error messages"
     /// (<https://developers.line.biz/en/reference/messaging-api/#error-responses>).
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "the Messaging API");
-        };
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "the Messaging API"))?;
         if status.is_success() {
-            return Outcome::Sent;
+            return Ok(());
         }
         let says = |words: &str| answer.message.to_ascii_lowercase().contains(words);
         // "The request may have been accepted" ("Retry failed API requests"): what was sent with a retry key is repeated.
         if status.is_server_error() {
-            return Outcome::Unknown { reason: format!("HTTP {} of the Messaging API", status.as_u16()) };
+            return Err(Rejection::Unknown { reason: format!("HTTP {} of the Messaging API", status.as_u16()) });
         }
         let (retry, hint) = match status.as_u16() {
             // A push that was sent before under the same retry key.
-            409 if headers.contains_key(ACCEPTED_REQUEST) || says("already accepted") => return Outcome::Sent,
+            409 if headers.contains_key(ACCEPTED_REQUEST) || says("already accepted") => return Ok(()),
             400 if says("invalid reply token") => (Retry::Fallback, ""),
             400 if says("failed to send messages") => {
                 (Retry::Never, " (the person is unknown to this account, or it is no longer in the group)")
@@ -158,7 +157,7 @@ impl Sender for Line {
             }
             _ => (Retry::of_status(status, headers), ""),
         };
-        Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
+        Err(Rejection::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry))
     }
 
     /// "Get bot info", <https://developers.line.biz/en/reference/messaging-api/#get-bot-info>.
@@ -167,13 +166,11 @@ impl Sender for Line {
         Some(request.and_then(|request| request.authorized("Bearer", &keys.channel_access_token)))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        match Self::outcome(status, headers, body).without_fallback() {
-            Outcome::Sent if serde_json::from_slice::<BotInfo>(body).is_err() => {
-                Outcome::refused("the Messaging API named no bot", Retry::Never)
-            }
-            outcome => outcome,
-        }
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Self::outcome(status, headers, body)?;
+        serde_json::from_slice::<BotInfo>(body)
+            .map(drop)
+            .map_err(|_| CheckRejection::inconclusive("the Messaging API named no bot"))
     }
 }
 

@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::send::{Answer, SendKeys};
-use crate::contract::sender::{ApiRequest, Outcome, Retry};
+use crate::contract::sender::{ApiRequest, Rejection, Retry};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 
 /// The settings of a Messaging API channel.
@@ -108,18 +108,20 @@ impl Settings {
     }
 
     /// Reads the answer to [`Settings::set_webhook`].
-    #[must_use]
-    pub fn read_webhook(status: StatusCode, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "the Messaging API");
-        };
+    ///
+    /// # Errors
+    ///
+    /// What LINE says instead.
+    pub fn read_webhook(status: StatusCode, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "the Messaging API"))?;
         let (retry, hint) = match status.as_u16() {
-            200..300 => return Outcome::Sent,
+            200..300 => return Ok(()),
             400 => (Retry::Never, " (LINE takes https:// addresses of up to 500 characters)"),
             401 => (Retry::Never, " (the channel access token is not valid)"),
             _ => (Retry::of_status(status, &HeaderMap::new()), ""),
         };
-        Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
+        Err(Rejection::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry))
     }
 }
 

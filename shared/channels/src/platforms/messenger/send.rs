@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Messenger;
-use crate::contract::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions};
+use crate::contract::sender::{
+    ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
+};
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;
 
@@ -60,7 +62,7 @@ impl Sender for Messenger {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         meta::outcome(status, headers, body, of_messenger)
     }
 
@@ -69,7 +71,7 @@ impl Sender for Messenger {
         Some(meta::check_request(keys.api_base.as_deref(), "me", &keys.page_access_token))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
         meta::read_check(status, headers, body)
     }
 }

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 
 use super::{Address, Answers, Qq, Room, is_id};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, retry_after, with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
+    with_numbered_suggestions,
 };
 use crate::text::split::split;
 
@@ -88,19 +89,17 @@ impl Sender for Qq {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "QQ");
-        };
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "QQ"))?;
         let (retry, hint) = match answer.code() {
             // Taken, and shown once QQ has looked at it.
-            304_023 | 304_024 => return Outcome::Sent,
+            304_023 | 304_024 => return Ok(()),
             // An earlier request with the same number was taken.
-            40_054_005 => return Outcome::Sent,
-            0 if status.is_success() => return Outcome::Sent,
+            40_054_005 => return Ok(()),
+            0 if status.is_success() => return Ok(()),
             code => advice(code, status, headers),
         };
-        answer.refused(retry, hint)
+        Err(answer.refused(retry, hint))
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -111,8 +110,8 @@ impl Sender for Qq {
     }
 
     /// An error comes with status 200 too.
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| Outcome::of_status(status, "QQ"))?;
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "QQ"))?;
         let lifetime = answer.expires_in.as_ref().and_then(|seconds| match seconds {
             Value::String(digits) => digits.parse().ok(),
             number => number.as_u64(),
@@ -176,7 +175,7 @@ impl Answer {
         self.err_code.filter(|code| *code != 0).or(self.code).unwrap_or_default()
     }
 
-    fn refused(&self, retry: Retry, hint: &str) -> Outcome {
-        Outcome::refused(format!("{} {}{hint}", self.code(), self.message), retry)
+    fn refused(&self, retry: Retry, hint: &str) -> Rejection {
+        Rejection::refused(format!("{} {}{hint}", self.code(), self.message), retry)
     }
 }

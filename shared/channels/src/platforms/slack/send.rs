@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use super::text::{self, Piece};
 use super::{Address, Only, SUGGESTION, Slack};
 use crate::contract::sender::{
-    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after, suggestions,
-    with_numbered_suggestions,
+    ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after,
+    suggestions, with_numbered_suggestions,
 };
 use crate::text::split::split;
 
@@ -91,13 +91,13 @@ impl Sender for Slack {
 
     /// The Web API answers 200 and says in the body what is wrong; only a `response_url` that takes nothing more (404
     /// `used_url`, 410 `expired_url`) answers 4xx, and then there is the fallback.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         let answer = Answer::read(body);
         if status.is_success() && answer.ok {
-            return Outcome::Sent;
+            return Ok(());
         }
         let Some(error) = answer.error else {
-            return Outcome::of_status_or_fallback(status, headers, "Slack");
+            return Err(Rejection::of_status_or_fallback(status, headers, "Slack"));
         };
         let (retry, hint) = match error.as_str() {
             // "chat.postMessage generally allows posting one message per second per channel, while also maintaining a
@@ -131,7 +131,7 @@ impl Sender for Slack {
                 retry => (retry, ""),
             },
         };
-        Outcome::refused(format!("{error}{hint}"), retry)
+        Err(Rejection::refused(format!("{error}{hint}"), retry))
     }
 
     /// <https://docs.slack.dev/reference/methods/auth.test>, which needs no scope.
@@ -139,8 +139,8 @@ impl Sender for Slack {
         Some(keys.call("auth.test", &json!({})))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Self::outcome(status, headers, body).without_fallback()
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Ok(Self::outcome(status, headers, body)?)
     }
 }
 

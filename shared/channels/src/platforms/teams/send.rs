@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::cloud::Cloud;
 use super::{Address, Teams};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after, suggestions,
+    AccessToken, ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, retry_after, suggestions,
     with_numbered_suggestions,
 };
 use crate::text::split::split;
@@ -91,18 +91,18 @@ impl Sender for Teams {
 
     /// Codes are those of "Messages in bot conversations", "Status codes from bot conversational APIs", which also says
     /// what to repeat.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         let answer = serde_json::from_slice::<Answer>(body);
         if status.is_success() && (answer.is_ok() || body.trim_ascii().is_empty()) {
-            return Outcome::Sent;
+            return Ok(());
         }
         let code = status.as_u16();
         let Some((error, message)) = answer.ok().and_then(Answer::error) else {
-            return match code {
-                401 => Outcome::refused("HTTP 401", Retry::NewToken),
-                429 => Outcome::refused("HTTP 429", retry_after(headers)),
-                _ => Outcome::of_status(status, "Teams"),
-            };
+            return Err(match code {
+                401 => Rejection::refused("HTTP 401", Retry::NewToken),
+                429 => Rejection::refused("HTTP 429", retry_after(headers)),
+                _ => Rejection::of_status(status, "Teams"),
+            });
         };
         let (retry, hint) = match (code, error.as_str()) {
             (401, "BotNotRegistered") => {
@@ -125,7 +125,7 @@ impl Sender for Teams {
             // 500 among them: "bot must avoid retrying status codes that aren't specified".
             _ => (Retry::Never, ""),
         };
-        Outcome::refused(format!("{code} {error} {message}{hint}"), retry)
+        Err(Rejection::refused(format!("{code} {error} {message}{hint}"), retry))
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -143,9 +143,9 @@ impl Sender for Teams {
     /// Errors are those of "Microsoft identity platform and OAuth 2.0 client credentials flow"
     /// (<https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>), whose numbers stand
     /// under "Microsoft Entra authentication and authorization error codes".
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
-            return Err(Outcome::of_status(status, "Microsoft Entra"));
+            return Err(Rejection::of_status(status, "Microsoft Entra"));
         };
         let token = AccessToken::of(answer.access_token, answer.expires_in).filter(|_| status.is_success());
         token.ok_or_else(|| {
@@ -161,7 +161,7 @@ impl Sender for Teams {
                 _ => "",
             };
             let codes: Vec<_> = answer.error_codes.iter().map(u64::to_string).collect();
-            Outcome::refused(format!("{} {} {}{hint}", status.as_u16(), answer.error, codes.join(" ")), retry)
+            Rejection::refused(format!("{} {} {}{hint}", status.as_u16(), answer.error, codes.join(" ")), retry)
         })
     }
 }

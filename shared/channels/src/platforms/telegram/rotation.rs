@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::{SendKeys, Telegram, WebhookKeys};
-use crate::contract::sender::{ApiRequest, Outcome, Retry, Sender};
+use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
 use crate::contract::settings::{is_invented, secret_json};
 
 /// What Telegram is asked to post; everything else would be acknowledged and dropped.
@@ -83,16 +83,13 @@ impl SendKeys {
 /// # Errors
 ///
 /// What Telegram says instead.
-pub fn read_webhook_info(status: StatusCode, body: &[u8]) -> Result<WebhookInfo, Outcome> {
+pub fn read_webhook_info(status: StatusCode, body: &[u8]) -> Result<WebhookInfo, Rejection> {
     #[derive(Deserialize)]
     struct Answer {
         result: WebhookInfo,
     }
-    match Telegram::outcome(status, &HeaderMap::new(), body) {
-        Outcome::Sent => match serde_json::from_slice::<Answer>(body) {
-            Ok(answer) => Ok(answer.result),
-            Err(_) => Err(Outcome::refused("getWebhookInfo named no webhook", Retry::Never)),
-        },
-        refused => Err(refused),
-    }
+    Telegram::outcome(status, &HeaderMap::new(), body)?;
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|_| Rejection::refused("getWebhookInfo named no webhook", Retry::Never))?;
+    Ok(answer.result)
 }

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{API_BASE, Address, Settings, Telegram};
-use crate::contract::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, suggestions};
+use crate::contract::sender::{ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, suggestions};
 use crate::text::split::split;
 
 /// "1-4096 characters after entities parsing". Telegram counts entities in UTF-16 units and says nothing else about
@@ -71,12 +71,10 @@ impl Sender for Telegram {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "the Bot API");
-        };
+    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "the Bot API"))?;
         if answer.ok {
-            return Outcome::Sent;
+            return Ok(());
         }
         let code = answer.error_code.unwrap_or(status.as_u16());
         let parameters = answer.parameters.unwrap_or_default();
@@ -98,15 +96,16 @@ impl Sender for Telegram {
             }
             _ => (Retry::Never, ""),
         };
-        Outcome::refused(format!("{code} {}{hint}", answer.description.unwrap_or_default()), retry)
+        Err(Rejection::refused(format!("{code} {}{hint}", answer.description.unwrap_or_default()), retry))
     }
 
     fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
         Some(keys.get_me())
     }
 
-    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Settings::read_me(status, body).map_or_else(|refused| refused, |_| Outcome::Sent)
+    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Settings::read_me(status, body)?;
+        Ok(())
     }
 }
 

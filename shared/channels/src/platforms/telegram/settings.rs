@@ -8,7 +8,7 @@ use serde_json::json;
 use super::rotation::ALLOWED_UPDATES;
 use super::send::SendKeys;
 use super::{API_BASE, Telegram};
-use crate::contract::sender::{ApiRequest, Outcome, Retry, Sender};
+use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 
 /// The settings of a bot.
@@ -133,7 +133,7 @@ impl Settings {
     /// # Errors
     ///
     /// What Telegram says instead, mostly that the token is not valid.
-    pub fn read_me(status: StatusCode, body: &[u8]) -> Result<String, Outcome> {
+    pub fn read_me(status: StatusCode, body: &[u8]) -> Result<String, Rejection> {
         #[derive(Deserialize)]
         struct Answer {
             result: Me,
@@ -142,12 +142,10 @@ impl Settings {
         struct Me {
             username: String,
         }
-        match Telegram::outcome(status, &HeaderMap::new(), body) {
-            Outcome::Sent => match serde_json::from_slice::<Answer>(body) {
-                Ok(answer) if is_username(&answer.result.username) => Ok(answer.result.username),
-                _ => Err(Outcome::refused("getMe named no bot", Retry::Never)),
-            },
-            refused => Err(refused),
+        Telegram::outcome(status, &HeaderMap::new(), body)?;
+        match serde_json::from_slice::<Answer>(body) {
+            Ok(answer) if is_username(&answer.result.username) => Ok(answer.result.username),
+            _ => Err(Rejection::refused("getMe named no bot", Retry::Never)),
         }
     }
 

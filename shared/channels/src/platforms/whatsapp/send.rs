@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
 use crate::contract::sender::{
-    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions,
+    ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions,
 };
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;
@@ -85,7 +85,7 @@ impl Sender for Whatsapp {
         Ok(parts)
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         meta::outcome(status, headers, body, of_whatsapp)
     }
 
@@ -94,7 +94,7 @@ impl Sender for Whatsapp {
         Some(meta::check_request(keys.api_base.as_deref(), &keys.phone_number_id, &keys.access_token))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
         meta::read_check(status, headers, body)
     }
 }

@@ -5,10 +5,12 @@
 //! | [`platform`] | [`Platform`](platform::Platform): which channel it is; evaluating something for any of them |
 //! | [`webhook`] | [`Webhook`](webhook::Webhook): the receiving side, with its request, its messages and its refusals |
 //! | [`sender`] | [`Sender`](sender::Sender): the sending side, with the parts of a reply and what becomes of them |
+//! | [`address`] | [`ReplyAddress`](address::ReplyAddress): where a reply has to go |
 //! | [`echo`] | [`Echo`](echo::Echo): what a refusal repeats of the request, which is cut out of it |
 //! | [`settings`] | [`Settings`](settings::Settings): what an operator enters for a bot, and the keys it becomes |
 //! | `counterpart` | the other side of a platform, with the feature of that name |
 
+pub mod address;
 #[cfg(feature = "counterpart")]
 pub mod counterpart;
 pub mod echo;

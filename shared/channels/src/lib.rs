@@ -17,6 +17,7 @@ pub mod crypto;
 pub mod platforms;
 pub mod text;
 
+pub use contract::address::ReplyAddress;
 pub use contract::echo::Echo;
 pub use contract::platform::Platform;
 pub use contract::sender::{

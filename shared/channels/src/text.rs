@@ -9,3 +9,15 @@
 pub(crate) mod group;
 pub mod split;
 pub(crate) mod xml;
+
+/// Whether a character shows something, or begins a line or a column. The control characters show nothing, and take six
+/// times their size in JSON.
+pub(crate) fn is_printable(character: char) -> bool {
+    !character.is_control() || matches!(character, '\n' | '\t')
+}
+
+/// The text without control characters.
+pub(crate) fn printable(mut text: String) -> String {
+    text.retain(is_printable);
+    text
+}

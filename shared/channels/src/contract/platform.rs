@@ -6,6 +6,7 @@
 
 pub use hoopoe_message::{Channel, each_platform};
 
+use crate::contract::address::ReplyAddress;
 use crate::contract::settings::Settings;
 
 /// A chat platform.
@@ -15,6 +16,9 @@ pub trait Platform {
 
     /// What an operator enters.
     type Settings: Settings;
+
+    /// Where a reply has to go.
+    type Address: ReplyAddress;
 }
 
 /// Evaluates an expression in which a name stands for the [`Platform`] of a channel:

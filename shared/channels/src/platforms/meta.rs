@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use hoopoe_message::Reply;
 use http::{HeaderMap, Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -21,7 +20,7 @@ use subtle::ConstantTimeEq;
 
 use crate::contract::sender::{ApiRequest, CheckRejection, HOUR, Rejection, Retry, SECOND, asked_pause, suggestions};
 use crate::contract::settings::{Fields, InvalidSettings, is_visible};
-use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response};
+use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response, parameter};
 use crate::crypto::signature::verify_hmac_hex;
 use crate::text::split::split;
 
@@ -30,9 +29,6 @@ use crate::text::split::split;
 pub(crate) const API_BASE: &str = "https://graph.facebook.com/v26.0";
 
 const SIGNATURE: &str = "x-hub-signature-256";
-
-/// What the three parameters of a real check are well below.
-const MAX_QUERY_BYTES: usize = 4096;
 
 /// Answers the check of the URL, or reads a notification once it is known to be Meta's.
 ///
@@ -74,32 +70,24 @@ fn verify(app_secret: &SecretString, request: &Request<'_>) -> Result<(), Refusa
 /// Where the token is another one, or the challenge is more than the short number that Meta sends: nobody gets
 /// anything else repeated.
 fn check(verify_token: &SecretString, query: &str) -> Result<Received, Refusal> {
-    if query.len() > MAX_QUERY_BYTES {
-        return Err(Refusal::Malformed("the query is larger than 4 KiB"));
-    }
+    let given = parameter(query, "hub.verify_token")?;
     let expected = verify_token.expose_secret().as_bytes();
     if expected.is_empty() {
         return Err(Refusal::Forged("no verify token is configured"));
     }
-    let given = parameter(query, "hub.verify_token").ok_or(Refusal::Forged("the verify token is missing"))?;
+    let given = given.ok_or(Refusal::Forged("the verify token is missing"))?;
     if !bool::from(given.as_bytes().ct_eq(expected)) {
         return Err(Refusal::Forged("the verify token is wrong"));
     }
-    if parameter(query, "hub.mode").as_deref() != Some("subscribe") {
+    if parameter(query, "hub.mode")?.as_deref() != Some("subscribe") {
         return Err(Refusal::Malformed("hub.mode is not subscribe"));
     }
     let short = |challenge: &String| {
         (1..=128).contains(&challenge.len()) && challenge.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
-    let challenge = parameter(query, "hub.challenge").filter(short);
+    let challenge = parameter(query, "hub.challenge")?.filter(short);
     let challenge = challenge.ok_or(Refusal::Malformed("hub.challenge is not a short number"))?;
     Ok(Received::question(Response::ok(challenge)))
-}
-
-/// A parameter of the query, percent-decoded.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
-    Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
 }
 
 /// Reads the Graph API's answer to a send. `own` knows the codes of one platform and the words that help with them;

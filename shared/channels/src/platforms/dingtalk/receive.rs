@@ -152,8 +152,7 @@ impl RobotMessage {
         let address = Address { user: user.cloned(), group: group.then(|| room.clone()), cool_app: None, session };
         let chat = if group { chat(&[room, person]) } else { chat(&[room]) };
         let id = message_id(&self.msg_id.ok_or(Refusal::Malformed("the message has no msgId"))?)?;
-        let (address, sent_at) = (address.encode(), self.create_at.0);
-        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
+        Ok(Some(Incoming::new::<Dingtalk>(id, chat, address, content).at(self.create_at.0)))
     }
 
     fn session(&self, keys: &WebhookKeys) -> Option<Session> {

@@ -20,11 +20,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::{Address, Dingtalk, Session, is_dingtalks, is_id, scalar};
+use super::{Address, Dingtalk, Session, is_dingtalks, scalar};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
     with_numbered_suggestions,
 };
+use crate::text::printable;
 use crate::text::split::split;
 
 /// The server of the new API.
@@ -102,14 +104,9 @@ impl Sender for Dingtalk {
 
     /// Neither way has a key by which DingTalk would drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let mut address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let mut address = address_of::<Self>(reply)?;
         address.session = address.session.filter(|session| is_dingtalks(&session.url, keys.api_base.as_deref()));
-        let ids = [&address.user, &address.group, &address.cool_app];
-        if ids.into_iter().flatten().any(|id| !is_id(id)) {
-            return Err(Unrenderable::Address);
-        }
-        let mut text = with_numbered_suggestions(reply);
-        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
+        let text = printable(with_numbered_suggestions(reply));
         let pieces = split(&text, MAX_PARAMETER_BYTES - PARAMETER.len(), escaped);
         let parts = pieces.iter().enumerate().map(|(at, text)| {
             let direct = keys.through_api(&address, text).transpose()?;

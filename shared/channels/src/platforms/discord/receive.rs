@@ -154,14 +154,9 @@ impl Interaction {
         if !is_interaction_token(&self.token) {
             return Err(Refusal::Malformed("the interaction has no token"));
         }
-        let message = Incoming {
-            id: message_id(&self.id)?,
-            chat: chat(&[channel, &person.id]),
-            address: Address { token: self.token.clone() }.encode(),
-            sent_at: created_at(&self.id),
-            language: None,
-            content,
-        };
+        let (id, chat) = (message_id(&self.id)?, chat(&[channel, &person.id]));
+        let address = Address { token: self.token.clone() };
+        let message = Incoming::new::<Discord>(id, chat, address, content).at(created_at(&self.id));
         Ok(Received::one(Some(message)).answered(Response::json(&json!({ "type": 5 }))))
     }
 }

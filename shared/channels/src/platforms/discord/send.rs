@@ -12,7 +12,8 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{API_BASE, Address, Discord, button, is_interaction_token, markdown};
+use super::{API_BASE, Discord, button, markdown};
+use crate::contract::address::address_of;
 use crate::contract::sender::{ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, asked_pause};
 use crate::text::split::split;
 
@@ -57,10 +58,7 @@ impl Sender for Discord {
     /// The first part edits a message that is there, so it may be repeated. A message that follows takes no key that
     /// would make Discord drop a second one.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
-        if !is_interaction_token(&address.token) {
-            return Err(Unrenderable::Address);
-        }
+        let address = address_of::<Self>(reply)?;
         let webhook = format!("/webhooks/{}/{}", keys.application_id, address.token);
         let texts = split(&reply.text, MAX_CONTENT_UTF16, markdown::size);
         let last = texts.len().saturating_sub(1);

@@ -222,7 +222,7 @@ impl Event {
         };
         // The event may be a later one than the first of this message.
         let sent_at = [message.create_time.0, self.created_at].into_iter().flatten().min();
-        incoming(&message_id, sent_at, &room, &sender, &address, content).map(|message| Received::one(Some(message)))
+        incoming(&message_id, sent_at, &room, &sender, address, content).map(|message| Received::one(Some(message)))
     }
 
     /// "卡片回传交互", `uAjLw4CM/ukzMukzMukzM/feishu-cards/card-callback-communication`. The answer shows the person
@@ -253,7 +253,7 @@ impl Event {
         let (room, card) = (id(context.open_chat_id)?, id(context.open_message_id)?);
         let address = Address { chat: room.clone(), message: Some(card), thread: false };
         let message =
-            incoming(&self.id, self.created_at, &room, &id(operator.open_id)?, &address, Content::text(words))?;
+            incoming(&self.id, self.created_at, &room, &id(operator.open_id)?, address, Content::text(words))?;
         let toast = json!({ "toast": { "type": "info", "content": words } });
         Ok(Received::one(Some(message)).answered(Response::json(&toast)))
     }
@@ -332,7 +332,7 @@ fn happened(
     happened: ChannelEvent,
 ) -> Result<Incoming, Refusal> {
     let address = Address { chat: room.to_owned(), message: None, thread: false };
-    incoming(event.0, event.1, room, person, &address, Content::Event(happened))
+    incoming(event.0, event.1, room, person, address, Content::Event(happened))
 }
 
 /// A conversation is one person in one chat also where the chat is private: a pressed button does not tell which kind
@@ -342,15 +342,8 @@ fn incoming(
     sent_at: Option<Timestamp>,
     room: &str,
     person: &str,
-    address: &Address,
+    address: Address,
     content: Content,
 ) -> Result<Incoming, Refusal> {
-    Ok(Incoming {
-        id: message_id(id)?,
-        chat: chat(&[room, person]),
-        address: address.encode(),
-        sent_at,
-        language: None,
-        content,
-    })
+    Ok(Incoming::new::<Feishu>(message_id(id)?, chat(&[room, person]), address, content).at(sent_at))
 }

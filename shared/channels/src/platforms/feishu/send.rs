@@ -20,10 +20,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Feishu, SAY};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause,
     idempotency_key, suggestions, with_numbered_suggestions,
 };
+use crate::text::printable;
 use crate::text::split::split;
 
 /// "文本消息最大不能超过150KB，卡片及富文本消息最大不能超过30KB" (230025). Of this many characters the JSON within JSON makes at
@@ -73,10 +75,7 @@ impl Sender for Feishu {
 
     /// Every part has a `uuid`, so each may be repeated, and a fallback has its part's, so never both are shown.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
-        if !address.is_valid() {
-            return Err(Unrenderable::Address);
-        }
+        let address = address_of::<Self>(reply)?;
         let plain = plain(reply);
         let buttons = buttons(&plain);
         let whole = if buttons.is_empty() { with_numbered_suggestions(&plain) } else { plain.text.clone() };
@@ -131,14 +130,9 @@ impl Sender for Feishu {
 
 /// The reply without the control characters that JSON would blow up and nobody sees.
 fn plain(reply: &Reply) -> Reply {
-    let visible = |text: &str| {
-        let mut text = text.to_owned();
-        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
-        text
-    };
     Reply {
-        text: visible(&reply.text),
-        suggestions: reply.suggestions.iter().map(|suggestion| visible(suggestion)).collect(),
+        text: printable(reply.text.clone()),
+        suggestions: reply.suggestions.iter().cloned().map(printable).collect(),
         ..reply.clone()
     }
 }

@@ -18,7 +18,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{API_BASE, Address, Line};
+use super::{API_BASE, Line};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
     suggestions, with_numbered_suggestions,
@@ -88,7 +89,7 @@ impl Sender for Line {
     /// Pushes may be repeated. A request with a reply token is not: LINE refuses a second one as it does an expired one,
     /// so whether the first arrived cannot be told.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let fresh = now.since(reply.received_at) <= TOKEN_LIFETIME;
         let reply_token = address.reply_token.as_deref().filter(|_| fresh);
         let offer = Offer::of(keys, reply, address.group);

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::Messenger;
+use super::{Address, Messenger};
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 use crate::platforms::meta;
 
@@ -70,7 +70,7 @@ fn read_event(keys: &WebhookKeys, event: Value) -> Option<Incoming> {
         (None, None) => return None,
     };
     let (id, sent_at) = (message_id(&id).ok()?, Moment::of_number(event.timestamp).0);
-    Some(Incoming { id, chat: chat(&[&person]), address: person, sent_at, language: None, content })
+    Some(Incoming::new::<Messenger>(id, chat(&[&person]), Address(person), content).at(sent_at))
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Messenger;
+use super::{Address, Messenger};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
 };
@@ -38,10 +39,8 @@ impl Sender for Messenger {
 
     /// The Send API takes no key that would make Messenger drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        if !meta::is_number(&reply.address) {
-            return Err(Unrenderable::Address);
-        }
-        let request = |message: Value| keys.request(&reply.address, &message);
+        let Address(person) = address_of::<Self>(reply)?;
+        let request = |message: Value| keys.request(&person, &message);
         let quick_replies = quick_replies(reply);
         let whole = if quick_replies.is_some() { reply.text.clone() } else { with_numbered_suggestions(reply) };
         let texts = split(&whole, MAX_TEXT, char::len_utf16);

@@ -252,5 +252,5 @@ fn incoming(
     if !is_id(room) || !is_id(person) {
         return Err(Refusal::Malformed("the id of a person or room is none"));
     }
-    Ok(Incoming { id, chat, address: address.encode(), sent_at, language: None, content })
+    Ok(Incoming::new::<Qq>(id, chat, address, content).at(sent_at))
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Address, Answers, Qq, Room, is_id};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
     with_numbered_suggestions,
@@ -49,7 +50,7 @@ impl Room {
         }
     }
 
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let (Self::User(id) | Self::Group(id) | Self::Channel(id) | Self::Direct(id)) = self;
         is_id(id)
     }
@@ -61,11 +62,7 @@ impl Sender for Qq {
     /// QQ refuses a second message with the same `msg_id` and `msg_seq`, so a part of an answer to a message may be
     /// repeated. The document says it of neither events nor guilds.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
-        if !address.room.is_valid() {
-            return Err(Unrenderable::Address);
-        }
-        let Address { room, answers } = &address;
+        let Address { room, answers } = &address_of::<Self>(reply)?;
         let url = format!("{}{}", keys.api_base.as_deref().unwrap_or(API_BASE), room.path());
         let text = with_numbered_suggestions(reply);
         let parts = split(&text, room.limit(), room.size()).into_iter().zip(1..).map(|(piece, number)| {

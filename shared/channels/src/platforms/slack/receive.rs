@@ -5,7 +5,7 @@
 //! <https://docs.slack.dev/apis/events-api/>). The header alone says nothing about whether the first delivery arrived,
 //! so it is not looked at: the claim of the `event_id` tells. Commands and presses are not sent again.
 
-use hoopoe_message::{Content, Timestamp};
+use hoopoe_message::Timestamp;
 use http::Method;
 use http::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
@@ -43,13 +43,6 @@ impl WebhookKeys {
         let meant = self.app_id.as_deref().is_none_or(|app| given == Some(app));
         if meant { Ok(()) } else { Err(Refusal::Forged("the request is for another app")) }
     }
-}
-
-/// An [`Incoming`](crate::Incoming) but for its id.
-pub(super) struct Told {
-    pub(super) chat: String,
-    pub(super) address: String,
-    pub(super) content: Content,
 }
 
 impl Webhook for Slack {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::text::{self, Piece};
 use super::{Address, Only, SUGGESTION, Slack};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after,
     suggestions, with_numbered_suggestions,
@@ -67,7 +68,7 @@ impl Sender for Slack {
 
     /// Slack documents no key that would make it drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let in_time = now.since(reply.received_at) < RESPONSE_LIFETIME;
         let texts = split(&reply.text, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);

@@ -127,8 +127,8 @@ fn read(activity: &Activity, service: String) -> Result<Option<Incoming>, Refusa
     let person = person.ok_or(Refusal::Malformed("the activity is from nobody"))?;
     let room = &conversation.id;
     let chat = if conversation.is_group() { chat(&[room, person]) } else { chat(&[room]) };
-    let address = Address { service, conversation: room.clone(), reply_to }.encode();
-    Ok(Some(Incoming { id, chat, address, sent_at: activity.timestamp.0, language: None, content }))
+    let address = Address { service, conversation: room.clone(), reply_to };
+    Ok(Some(Incoming::new::<Teams>(id, chat, address, content).at(activity.timestamp.0)))
 }
 
 /// Whether a text can be an id that goes into a URL.

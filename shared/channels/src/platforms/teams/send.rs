@@ -19,12 +19,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Teams;
 use super::cloud::Cloud;
-use super::{Address, Teams};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, retry_after, suggestions,
     with_numbered_suggestions,
 };
+use crate::text::printable;
 use crate::text::split::split;
 
 /// A message may have about 100 KB in UTF-16, all its fields counted, and 80 KB are recommended
@@ -56,7 +58,7 @@ impl Sender for Teams {
     /// The fallback is the same words without buttons, sent to the conversation and not in reply to the question:
     /// somebody may have deleted that meanwhile.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let service = keys.cloud.service(&address.service, keys.api_base.as_deref()).ok_or(Unrenderable::Address)?;
         let conversation = format!("{service}/v3/conversations/{}/activities", encoded(&address.conversation));
         let url = match &address.reply_to {
@@ -67,13 +69,13 @@ impl Sender for Teams {
         let actions: Vec<_> = suggestions(reply).map(Action::of).collect();
         let shown = (1..=MAX_ACTIONS).contains(&actions.len());
         let whole = if shown { reply.text.clone() } else { with_numbered_suggestions(reply) };
-        let whole = printable(&whole);
+        let whole = printable(whole);
         let texts = split(&whole, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);
         let numbered;
         let mut plain = texts.clone();
         if shown && let Some(text) = plain.last_mut() {
-            numbered = printable(&with_numbered_suggestions(&Reply { text: (*text).to_owned(), ..reply.clone() }));
+            numbered = printable(with_numbered_suggestions(&Reply { text: (*text).to_owned(), ..reply.clone() }));
             *text = &numbered;
         }
 
@@ -168,11 +170,6 @@ impl Sender for Teams {
 
 fn encoded(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
-}
-
-/// The text without control characters, which show nothing and take six times their size in JSON.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }
 
 /// "Activity object" (azure/rest-api/bot-framework-rest-connector-api-reference).

@@ -15,7 +15,8 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{API_BASE, Address, Settings, Telegram};
+use super::{API_BASE, Settings, Telegram};
+use crate::contract::address::address_of;
 use crate::contract::sender::{ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, suggestions};
 use crate::text::split::split;
 
@@ -51,7 +52,7 @@ impl Sender for Telegram {
 
     /// `sendMessage` takes no key that would make Telegram drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let url = keys.url("sendMessage");
         let texts = split(&reply.text, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);

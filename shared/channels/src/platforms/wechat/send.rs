@@ -16,7 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Address, MAX_TEXT_BYTES, Wechat, as_written};
+use super::{MAX_TEXT_BYTES, Wechat, as_written};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, DAY, MINUTE, Part, Rejection, Retry, Sender, Unrenderable, suggestions,
     with_numbered_suggestions,
@@ -50,7 +51,7 @@ impl Sender for Wechat {
 
     /// No call takes a key that would make WeChat drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let user = Address::decode(&reply.address).ok_or(Unrenderable::Address)?.user;
+        let user = address_of::<Self>(reply)?.user;
         let url = keys.url("/cgi-bin/message/custom/send");
         let send = |kind: &str, message: Value| {
             let body = json!({ "touser": user, "msgtype": kind, kind: message }).to_string();

@@ -10,10 +10,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Wecom, is_user_id};
+use super::{Address, Wecom};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
 };
+use crate::text::printable;
 use crate::text::split::split;
 
 /// WeCom's own server; private deployments have another.
@@ -48,15 +50,12 @@ impl Sender for Wecom {
     ///
     /// WeCom refuses a body with escaped control characters (40033), so there are none.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        if !is_user_id(&reply.address) {
-            return Err(Unrenderable::Address);
-        }
-        let mut text = with_numbered_suggestions(reply);
-        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
+        let Address(member) = address_of::<Self>(reply)?;
+        let text = printable(with_numbered_suggestions(reply));
         let url = format!("{}/cgi-bin/message/send", keys.api_base());
         let parts = split(&text, MAX_TEXT_BYTES, char::len_utf8).into_iter().map(|content| {
             let body = json!({
-                "touser": reply.address,
+                "touser": member,
                 "msgtype": "text",
                 "agentid": keys.agent_id,
                 "text": { "content": content },

@@ -76,14 +76,14 @@ fn read_message(message: Value, business: &str) -> Option<Incoming> {
         if !commanded && !message.replies_to(business) {
             return None;
         }
-        let address = Address::Group(group.clone()).encode();
-        return Some(Incoming { id, chat: chat(&[group, person]), address, sent_at, language: None, content });
+        let (chat, address) = (chat(&[group, person]), Address::Group(group.clone()));
+        return Some(Incoming::new::<Whatsapp>(id, chat, address, content).at(sent_at));
     }
     let address = match phone {
         Some(phone) => Address::Phone(phone.to_owned()),
         None => Address::User(person.to_owned()),
     };
-    Some(Incoming { id, chat: chat(&[person]), address: address.encode(), sent_at, language: None, content })
+    Some(Incoming::new::<Whatsapp>(id, chat(&[person]), address, content).at(sent_at))
 }
 
 /// "A two-letter ISO 3166 country code, a period, and up to 128 alphanumeric characters"; with a parent portfolio

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
+use crate::contract::address::address_of;
 use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions,
 };
@@ -55,7 +56,7 @@ impl Sender for Whatsapp {
 
     /// `messages` takes no key that would make WhatsApp drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let request = |kind: &str, content: Value| keys.request(&address, kind, content);
         let text = |text: &str| {
             let body = markup::literal(text);

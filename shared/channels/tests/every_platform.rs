@@ -361,6 +361,25 @@ fn reply<P: Counterpart>(text: &str, suggestions: &[&str]) -> Reply {
     }
 }
 
+/// Settings are stored only where they differ, byte by byte, from those in force: perhaps of an earlier version.
+#[test]
+fn the_same_settings_are_stored_as_the_same_bytes() {
+    fn check<P: Counterpart>() {
+        let stored = settings::<P>().keys();
+        for json in [&stored.webhook, &stored.send] {
+            let json = json.expose_secret();
+            let sorted: BTreeMap<String, Value> = serde_json::from_str(json).expect("an object");
+            assert_eq!(
+                json,
+                serde_json::to_string(&sorted).expect("JSON"),
+                "{}: the fields are sorted by name",
+                P::CHANNEL
+            );
+        }
+    }
+    on_every_platform!(check);
+}
+
 #[test]
 fn no_secret_is_shown() {
     fn check<P: Counterpart>()

@@ -16,8 +16,8 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Address, Dingtalk, Session, is_dingtalks, scalar};
@@ -26,6 +26,7 @@ use crate::contract::sender::{
     AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
     with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::printable;
 use crate::text::split::split;
 
@@ -43,13 +44,14 @@ const PARAMETER: &str = r#"{"content":""}"#;
 const PUNISHMENT: Duration = Duration::from_secs(5 * 60);
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) app_key: String,
-    pub(super) app_secret: SecretString,
-    pub(super) robot_code: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) app_key: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
+    pub(super) robot_code: String,
 }
 
 impl SendKeys {

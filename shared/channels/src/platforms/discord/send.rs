@@ -9,7 +9,7 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::header::{RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{API_BASE, Discord, button, markdown};
@@ -32,11 +32,11 @@ const MAX_PAUSE_SECONDS: f64 = 86_400.0;
 const SCOPE: &str = "x-ratelimit-scope";
 
 /// What names the application in a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) application_id: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) application_id: String,
 }
 
 impl SendKeys {

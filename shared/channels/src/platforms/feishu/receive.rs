@@ -14,14 +14,15 @@
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::cipher::{self, Unopened};
 use super::message::Message;
 use super::{Address, Feishu, SAY, is_id};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{
     Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id,
 };
@@ -40,15 +41,17 @@ const MAX_UNSIGNED_BYTES: usize = 4096;
 const MAX_LEAVING: usize = 32;
 
 /// What verifies and opens a request, and what tells that a group's message is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    encrypt_key: SecretString,
-    verification_token: SecretString,
     /// Without it any bot that is mentioned passes for this one.
     #[serde(default)]
     pub(super) bot_open_id: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) encrypt_key: SecretString,
     #[serde(default)]
     pub(super) group_prefix: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) verification_token: SecretString,
 }
 
 impl Webhook for Feishu {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Feishu, SAY};
@@ -25,6 +25,7 @@ use crate::contract::sender::{
     AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause,
     idempotency_key, suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::printable;
 use crate::text::split::split;
 
@@ -51,12 +52,13 @@ const MAX_BUTTONS: usize = 10;
 const RATE_LIMIT_RESET: &str = "x-ogw-ratelimit-reset";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) app_id: String,
-    pub(super) app_secret: SecretString,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) app_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
 }
 
 impl SendKeys {

@@ -13,9 +13,10 @@ use std::ops::Range;
 use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Address, Line};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 use crate::crypto::signature::verify_hmac_base64;
 use crate::text::group;
@@ -29,14 +30,15 @@ const SIGNATURE: &str = "x-line-signature";
 const MAX_TOKEN_BYTES: usize = 512;
 
 /// What verifies a webhook, and what tells that a group's message is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    channel_secret: SecretString,
     /// Where it is known, events for another bot are refused.
     #[serde(default)]
-    bot_user_id: Option<String>,
+    pub(super) bot_user_id: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) channel_secret: SecretString,
     #[serde(default)]
-    group_prefix: Option<String>,
+    pub(super) group_prefix: Option<String>,
 }
 
 impl Webhook for Line {

@@ -24,6 +24,7 @@ use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
     suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 /// "Max character limit: 5000" ("Text message"), counted in UTF-16 code units ("Character counting in a text",
@@ -55,13 +56,14 @@ const RETRY_KEY: &str = "x-line-retry-key";
 const ACCEPTED_REQUEST: &str = "x-line-accepted-request-id";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
     pub(super) channel_access_token: SecretString,
     #[serde(default)]
     pub(super) group_prefix: Option<String>,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl SendKeys {

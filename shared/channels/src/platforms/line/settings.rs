@@ -1,9 +1,9 @@
 //! Setting up an official account: its settings, and the call that tells LINE where to post.
 
 use http::{HeaderMap, Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::receive::WebhookKeys;
 use super::send::{Answer, SendKeys};
 use crate::contract::sender::{ApiRequest, Rejection, Retry};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
@@ -11,8 +11,7 @@ use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 /// The settings of a Messaging API channel.
 #[derive(Debug)]
 pub struct Settings {
-    channel_secret: SecretString,
-    bot_user_id: Option<String>,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -52,24 +51,17 @@ impl settings::Settings for Settings {
         let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            channel_secret: channel_secret.into(),
-            bot_user_id,
+            webhook: WebhookKeys {
+                channel_secret: channel_secret.into(),
+                bot_user_id,
+                group_prefix: group_prefix.clone(),
+            },
             send: SendKeys { channel_access_token: channel_access_token.into(), group_prefix, api_base },
         })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "channel_secret": self.channel_secret.expose_secret(),
-            "bot_user_id": self.bot_user_id,
-            "group_prefix": self.send.group_prefix,
-        });
-        let send = json!({
-            "channel_access_token": self.send.channel_access_token.expose_secret(),
-            "group_prefix": self.send.group_prefix,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -8,7 +8,7 @@
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Address, Messenger};
@@ -16,6 +16,7 @@ use crate::contract::address::address_of;
 use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;
 
@@ -26,12 +27,13 @@ pub(super) const MAX_TITLE: usize = 20;
 pub(super) const MAX_PAYLOAD: usize = 1000;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) page_access_token: SecretString,
-    pub(super) page_id: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) page_access_token: SecretString,
+    pub(super) page_id: String,
 }
 
 impl Sender for Messenger {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Address, Answers, Qq, Room, is_id};
@@ -20,6 +20,7 @@ use crate::contract::sender::{
     AccessToken, ApiRequest, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
     with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 const API_BASE: &str = "https://api.sgroup.qq.com";
@@ -30,14 +31,15 @@ const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
 const TOKEN_URL: &str = "https://bots.qq.com/app/getAppAccessToken";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
     pub(super) app_id: String,
+    #[serde(serialize_with = "exposed")]
     pub(super) app_secret: SecretString,
     #[serde(default)]
     pub(super) token_url: Option<String>,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl Room {

@@ -1,14 +1,15 @@
 //! Setting up a bot.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use secrecy::SecretString;
 
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of a bot.
 #[derive(Debug)]
 pub struct Settings {
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -38,19 +39,13 @@ impl settings::Settings for Settings {
             .into();
         let token_url = fields.base_url("token_url")?;
         let api_base = fields.base_url("api_base")?;
-        Ok(Self { send: SendKeys { app_id, app_secret, token_url, api_base } })
+        let webhook = WebhookKeys { app_secret: app_secret.clone() };
+        Ok(Self { webhook, send: SendKeys { app_id, app_secret, token_url, api_base } })
     }
 
     /// Both hold the secret: QQ signs events with the one that tokens are got for.
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({ "app_secret": self.send.app_secret.expose_secret() });
-        let send = json!({
-            "app_id": self.send.app_id,
-            "app_secret": self.send.app_secret.expose_secret(),
-            "token_url": self.send.token_url,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::text::{self, Piece};
@@ -25,6 +25,7 @@ use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after,
     suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 /// Slack's own server of the Web API; GovSlack has another.
@@ -44,11 +45,12 @@ const RESPONSES: usize = 5;
 const RESPONSE_LIFETIME: Duration = Duration::from_secs(29 * 60);
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) bot_token: SecretString,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) bot_token: SecretString,
 }
 
 impl SendKeys {

@@ -26,6 +26,7 @@ use crate::contract::sender::{
     AccessToken, ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, retry_after, suggestions,
     with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::printable;
 use crate::text::split::split;
 
@@ -38,16 +39,17 @@ const MAX_TEXT_UTF16: usize = 10_000;
 const MAX_ACTIONS: usize = 3;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) app_id: String,
-    pub(super) app_password: SecretString,
     #[serde(default)]
-    pub(super) tenant_id: Option<String>,
+    pub(super) api_base: Option<String>,
+    pub(super) app_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_password: SecretString,
     #[serde(default)]
     pub(super) cloud: Cloud,
     #[serde(default)]
-    pub(super) api_base: Option<String>,
+    pub(super) tenant_id: Option<String>,
 }
 
 impl Sender for Teams {

@@ -1,15 +1,14 @@
 //! Setting up an Azure Bot.
 
-use secrecy::ExposeSecret;
-use serde_json::json;
-
 use super::cloud::Cloud;
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of a bot.
 #[derive(Debug)]
 pub struct Settings {
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -54,27 +53,19 @@ impl settings::Settings for Settings {
         let api_base = fields.base_url("api_base")?;
         let lower = |id: String| id.to_ascii_lowercase();
         let (app_id, tenant_id) = (lower(app_id), tenant_id.map(lower));
-        Ok(Self { send: SendKeys { app_id, app_password: app_password.into(), tenant_id, cloud, api_base } })
+        let webhook = WebhookKeys {
+            app_id: app_id.clone(),
+            tenant_id: tenant_id.clone(),
+            cloud,
+            openid_url: api_base.as_ref().map(|base| format!("{base}/v1/.well-known/openidconfiguration")),
+            api_base: api_base.clone(),
+        };
+        let send = SendKeys { app_id, app_password: app_password.into(), tenant_id, cloud, api_base };
+        Ok(Self { webhook, send })
     }
 
     fn keys(&self) -> StoredKeys {
-        let SendKeys { app_id, app_password, tenant_id, cloud, api_base } = &self.send;
-        let openid_url = api_base.as_ref().map(|base| format!("{base}/v1/.well-known/openidconfiguration"));
-        let webhook = json!({
-            "app_id": app_id,
-            "tenant_id": tenant_id,
-            "cloud": cloud,
-            "openid_url": openid_url,
-            "api_base": api_base,
-        });
-        let send = json!({
-            "app_id": app_id,
-            "app_password": app_password.expose_secret(),
-            "tenant_id": tenant_id,
-            "cloud": cloud,
-            "api_base": api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

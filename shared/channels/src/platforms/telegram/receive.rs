@@ -13,11 +13,12 @@ use std::collections::HashMap;
 use hoopoe_message::{ChannelEvent, Command, Content, MessageId, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::{Address, Telegram};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 use crate::text::group;
 
@@ -25,15 +26,17 @@ use crate::text::group;
 const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
 
 /// What verifies an update, and what tells that a group's message is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    secret_token: SecretString,
-    bot_id: i64,
+    /// The part of the bot token before the colon.
+    pub(super) bot_id: i64,
     /// Without it mentions and `/command@name` in groups cannot be told from those of other bots.
     #[serde(default)]
-    bot_username: Option<String>,
+    pub(super) bot_username: Option<String>,
     #[serde(default)]
-    group_prefix: Option<String>,
+    pub(super) group_prefix: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) secret_token: SecretString,
 }
 
 impl Webhook for Telegram {

@@ -6,12 +6,12 @@
 
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{SendKeys, Telegram, WebhookKeys};
 use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
-use crate::contract::settings::{is_invented, secret_json};
+use crate::contract::settings::{exposed, is_invented, secret_json};
 
 /// What Telegram is asked to post; everything else would be acknowledged and dropped.
 pub(super) const ALLOWED_UPDATES: [&str; 2] = ["message", "my_chat_member"];
@@ -34,10 +34,6 @@ struct Stored {
     secret_token: SecretString,
     #[serde(flatten)]
     rest: Map<String, Value>,
-}
-
-fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose_secret())
 }
 
 /// Stored webhook keys with another secret token, and all else as it was; `None` where these are no webhook keys of

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{API_BASE, Settings, Telegram};
 use crate::contract::address::address_of;
 use crate::contract::sender::{ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, suggestions};
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 /// "1-4096 characters after entities parsing". Telegram counts entities in UTF-16 units and says nothing else about
@@ -25,11 +26,12 @@ use crate::text::split::split;
 const MAX_TEXT_UTF16: usize = 4096;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) bot_token: SecretString,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) bot_token: SecretString,
 }
 
 impl SendKeys {

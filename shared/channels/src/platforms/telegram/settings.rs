@@ -1,10 +1,10 @@
 //! Setting up a bot: its settings, and the calls that tell Telegram where to post.
 
 use http::{HeaderMap, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::receive::WebhookKeys;
 use super::rotation::ALLOWED_UPDATES;
 use super::send::SendKeys;
 use super::{API_BASE, Telegram};
@@ -14,11 +14,7 @@ use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 /// The settings of a bot.
 #[derive(Debug)]
 pub struct Settings {
-    /// The bot's id, which is the part of its token before the colon.
-    bot_id: i64,
-    bot_username: Option<String>,
-    group_prefix: Option<String>,
-    secret_token: SecretString,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -57,30 +53,28 @@ impl settings::Settings for Settings {
         let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            bot_id: bot_id(&bot_token).expect("checked above"),
-            bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
-            group_prefix,
-            secret_token: secret_token.into(),
+            webhook: WebhookKeys {
+                secret_token: secret_token.into(),
+                bot_id: bot_id(&bot_token).expect("checked above"),
+                bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
+                group_prefix,
+            },
             send: SendKeys { bot_token: bot_token.into(), api_base },
         })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "secret_token": self.secret_token.expose_secret(),
-            "bot_id": self.bot_id,
-            "bot_username": self.bot_username,
-            "group_prefix": self.group_prefix,
-        });
-        let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
         let base = self.send.api_base.as_deref().unwrap_or(API_BASE);
-        let bot =
-            self.bot_username.as_ref().map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
-        let groups = match &self.group_prefix {
+        let bot = self
+            .webhook
+            .bot_username
+            .as_ref()
+            .map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
+        let groups = match &self.webhook.group_prefix {
             None => "leave /setprivacy on Enable. The bot answers mentions, replies to it, and commands.".to_owned(),
             Some(prefix) => format!(
                 "set /setprivacy to Disable, or Telegram keeps from it what only begins with {prefix}; then remove
@@ -111,12 +105,12 @@ impl Settings {
     /// Whether the bot's username is known; without it the bot does not hear its name in groups.
     #[must_use]
     pub const fn has_username(&self) -> bool {
-        self.bot_username.is_some()
+        self.webhook.bot_username.is_some()
     }
 
     /// Takes the username that [`Settings::read_me`] read.
     pub fn set_username(&mut self, username: String) {
-        self.bot_username = Some(username);
+        self.webhook.bot_username = Some(username);
     }
 
     /// Asks Telegram whose token it is: <https://core.telegram.org/bots/api#getme>.
@@ -155,7 +149,7 @@ impl Settings {
     ///
     /// Where the settings make no valid URL.
     pub fn set_webhook(&self, webhook_url: &str) -> http::Result<ApiRequest> {
-        self.send.set_webhook(webhook_url, &self.secret_token)
+        self.send.set_webhook(webhook_url, &self.webhook.secret_token)
     }
 }
 

@@ -13,7 +13,7 @@
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{MAX_TEXT_BYTES, Wechat, as_written};
@@ -22,22 +22,23 @@ use crate::contract::sender::{
     AccessToken, ApiRequest, DAY, MINUTE, Part, Rejection, Retry, Sender, Unrenderable, suggestions,
     with_numbered_suggestions,
 };
+use crate::contract::settings::exposed_if_any;
 use crate::text::split::split;
 
 /// WeChat's own server.
 const API_BASE: &str = "https://api.weixin.qq.com";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
     pub(super) app_id: String,
     /// A passive account needs none.
-    #[serde(default)]
+    #[serde(default, serialize_with = "exposed_if_any")]
     pub(super) app_secret: Option<SecretString>,
     #[serde(default)]
     pub(super) passive: bool,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl SendKeys {

@@ -6,9 +6,10 @@
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Address, Wecom, is_user_id};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{
     Incoming, Moment, Received, Refusal, Request, Response, Webhook, message_id, signed_parameter,
 };
@@ -23,11 +24,13 @@ use crate::text::xml;
 const FRESH_SECONDS: u64 = 3600;
 
 /// What verifies and opens a callback.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    token: SecretString,
-    encoding_aes_key: SecretString,
-    corp_id: String,
+    pub(super) corp_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) encoding_aes_key: SecretString,
+    #[serde(serialize_with = "exposed")]
+    pub(super) token: SecretString,
 }
 
 impl Webhook for Wecom {

@@ -7,7 +7,7 @@ use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Address, Wecom};
@@ -15,6 +15,7 @@ use crate::contract::address::address_of;
 use crate::contract::sender::{
     AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::printable;
 use crate::text::split::split;
 
@@ -25,15 +26,16 @@ const API_BASE: &str = "https://qyapi.weixin.qq.com";
 const MAX_TEXT_BYTES: usize = 2048;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) corp_id: String,
     pub(super) agent_id: u64,
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
+    pub(super) corp_id: String,
+    #[serde(serialize_with = "exposed")]
     pub(super) secret: SecretString,
     #[serde(default)]
     pub(super) token_url: Option<String>,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl SendKeys {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
@@ -21,6 +21,7 @@ use crate::contract::address::address_of;
 use crate::contract::sender::{
     ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;
 
@@ -43,12 +44,13 @@ const PAIR_WINDOW: Duration = Duration::from_secs(6);
 const OPEN_LIST: &str = "☰";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(serialize_with = "exposed")]
     pub(super) access_token: SecretString,
-    pub(super) phone_number_id: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) phone_number_id: String,
 }
 
 impl Sender for Whatsapp {

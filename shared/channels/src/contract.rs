@@ -7,6 +7,8 @@
 //! | [`sender`] | [`Sender`](sender::Sender): the sending side, with the parts of a reply and what becomes of them |
 //! | [`address`] | [`ReplyAddress`](address::ReplyAddress): where a reply has to go |
 //! | [`echo`] | [`Echo`](echo::Echo): what a refusal repeats of the request, which is cut out of it |
+//! | [`rotation`] | [`Rotation`](rotation::Rotation): how a webhook key is renewed without a person |
+//! | [`setup`] | [`Setup`](setup::Setup): what the platform's API does that would else be done in its console |
 //! | [`settings`] | [`Settings`](settings::Settings): what an operator enters for a bot, and the keys it becomes |
 //! | `counterpart` | the other side of a platform, with the feature of that name |
 
@@ -15,6 +17,8 @@ pub mod address;
 pub mod counterpart;
 pub mod echo;
 pub mod platform;
+pub mod rotation;
 pub mod sender;
 pub mod settings;
+pub mod setup;
 pub mod webhook;

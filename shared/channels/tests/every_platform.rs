@@ -9,7 +9,7 @@ use hoopoe_channels::contract::counterpart::{Answer, Counterpart};
 use hoopoe_channels::with_platform;
 use hoopoe_channels::{
     ApiRequest, CheckRejection, InvalidSettings, Reason, Received, Refusal, Rejection, Request, Sender, Settings,
-    Unrenderable, Webhook,
+    Setup, Unrenderable, Webhook,
 };
 use hoopoe_message::{BotId, Channel, Content, Conversation, InboundMessage, Reply, Timestamp, wire};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -359,6 +359,21 @@ fn reply<P: Counterpart>(text: &str, suggestions: &[&str]) -> Reply {
         suggestions: suggestions.iter().map(|text| (*text).to_owned()).collect(),
         decision: None,
     }
+}
+
+#[test]
+fn what_the_platforms_api_sets_up_is_what_is_told_of_it() {
+    fn check<P: Counterpart>() {
+        let settings = settings::<P>();
+        for setup in Setup::ALL {
+            let calls = settings.setup_calls(setup, "https://bot.example/channel/main").expect("settings that do");
+            assert_eq!(!calls.is_empty(), P::Settings::SETUPS.contains(&setup), "{}: {setup:?}", P::CHANNEL);
+            for call in calls {
+                assert!(!call.request.expect("a valid request").needs_token(), "nothing is stored yet");
+            }
+        }
+    }
+    on_every_platform!(check);
 }
 
 /// Settings are stored only where they differ, byte by byte, from those in force: perhaps of an earlier version.

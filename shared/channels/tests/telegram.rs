@@ -10,8 +10,10 @@ use std::time::Duration;
 use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::telegram::rotation::{WebhookInfo, read_webhook_info, renew};
 use hoopoe_channels::telegram::{Settings as TelegramSettings, Telegram};
-use hoopoe_channels::{ApiRequest, Received, Refusal, Rejection, Request, Retry, Sender, Settings, Webhook};
-use hoopoe_message::{Reply, Timestamp};
+use hoopoe_channels::{
+    ApiRequest, Received, Refusal, Rejection, Request, Retry, Rotation, Sender, Settings, Webhook, rotation,
+};
+use hoopoe_message::{Channel, Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
@@ -288,6 +290,26 @@ fn the_webhook_in_force_comes_from_get_webhook_info() {
         };
         assert_eq!(retry, outcome, "{body}");
     }
+}
+
+#[test]
+fn a_renewed_secret_is_tried_by_an_update_that_tells_of_nothing() {
+    let Some(Rotation::Chosen(chosen)) = rotation(Channel::Telegram) else { panic!("Telegram is told the secret") };
+    let old = settings().keys().webhook;
+    let renewed = chosen.renew(old.expose_secret().as_bytes(), &"0f".repeat(32)).expect("keys");
+    let probe = chosen.probe("https://bot.example/telegram/main", renewed.expose_secret().as_bytes());
+    let probe = probe.expect("a request");
+    assert!(!format!("{probe:?}").contains(&"0f".repeat(32)));
+    let request = Request {
+        method: probe.method(),
+        query: "",
+        headers: probe.headers(),
+        body: probe.body().as_bytes(),
+        published: &[],
+    };
+    let receive = |keys: &SecretString| Telegram::receive(&setup::keys(keys), &request, sent::NOW);
+    assert_eq!(receive(&renewed), Ok(Received::one(None)));
+    assert!(matches!(receive(&old), Err(Refusal::Forged(_))));
 }
 
 #[test]

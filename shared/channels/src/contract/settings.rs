@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::contract::setup::{Setup, SetupCall};
+
 /// The settings of one bot on a channel.
 pub trait Settings: Sized {
     /// The fields, for a person: the required ones, then the optional ones.
@@ -22,12 +24,24 @@ pub trait Settings: Sized {
     /// Whether anything of what is stored has to be kept secret.
     const HAS_SECRETS: bool = true;
 
+    /// What of the console's work the platform's API does.
+    const SETUPS: &'static [Setup] = &[];
+
     /// Reads and checks them.
     ///
     /// # Errors
     ///
     /// Names the field and its rule, and never quotes a value: most of them are secret.
     fn parse(json: &str) -> Result<Self, InvalidSettings>;
+
+    /// The calls of a setup, in their order; none if it is not among [`Settings::SETUPS`].
+    ///
+    /// # Errors
+    ///
+    /// If the settings lack what the calls need.
+    fn setup_calls(&self, _setup: Setup, _webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        Ok(Vec::new())
+    }
 
     /// The keys to store.
     fn keys(&self) -> StoredKeys;

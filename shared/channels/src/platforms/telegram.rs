@@ -22,6 +22,8 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
+use self::rotation::SecretToken;
+use crate::contract::rotation::Rotation;
 use crate::{Platform, ReplyAddress};
 
 /// The Telegram channel.
@@ -33,6 +35,10 @@ impl Platform for Telegram {
     type Settings = Settings;
 
     type Address = Address;
+
+    fn rotation() -> Option<Rotation> {
+        Some(Rotation::Chosen(&SecretToken))
+    }
 }
 
 /// Telegram's own server of the Bot API; an operator may run another one.

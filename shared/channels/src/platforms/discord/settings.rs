@@ -6,6 +6,7 @@ use super::is_snowflake;
 use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of an application.
 #[derive(Debug)]
@@ -54,6 +55,25 @@ impl settings::Settings for Settings {
             bot_token: bot_token.map(Into::into),
             send: SendKeys { application_id, api_base },
         })
+    }
+
+    const SETUPS: &'static [Setup] = &[Setup::Commands];
+
+    fn setup_calls(&self, setup: Setup, _webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        if setup != Setup::Commands {
+            return Ok(Vec::new());
+        }
+        if !self.has_bot_token() {
+            return Err(InvalidSettings::Missing("bot_token"));
+        }
+        Ok(vec![SetupCall {
+            doing: "registering the commands",
+            about: "the commands",
+            request: self.register_commands(),
+            read: |_, status, _, body| {
+                Self::read_commands(status, body).map(|count| format!("{count} commands are registered"))
+            },
+        }])
     }
 
     fn keys(&self) -> StoredKeys {

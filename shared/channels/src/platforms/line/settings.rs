@@ -7,6 +7,7 @@ use super::receive::WebhookKeys;
 use super::send::{Answer, SendKeys};
 use crate::contract::sender::{ApiRequest, Rejection, Retry};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of a Messaging API channel.
 #[derive(Debug)]
@@ -58,6 +59,20 @@ impl settings::Settings for Settings {
             },
             send: SendKeys { channel_access_token: channel_access_token.into(), group_prefix, api_base },
         })
+    }
+
+    const SETUPS: &'static [Setup] = &[Setup::Webhook];
+
+    fn setup_calls(&self, setup: Setup, webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        let call = || SetupCall {
+            doing: "setting the webhook",
+            about: "the webhook",
+            request: self.set_webhook(webhook_url),
+            read: |_: &mut Self, status, _: &HeaderMap, body: &[u8]| {
+                Self::read_webhook(status, body).map(|()| "the webhook is set".to_owned())
+            },
+        };
+        Ok((setup == Setup::Webhook).then(call).into_iter().collect())
     }
 
     fn keys(&self) -> StoredKeys {

@@ -23,7 +23,7 @@ use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Web
 use crate::text::group;
 
 /// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
-const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
+pub(super) const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
 
 /// What verifies an update, and what tells that a group's message is for this bot.
 #[derive(Debug, Deserialize, Serialize)]

@@ -4,12 +4,15 @@
 //! are taken with either, [`SendKeys::webhook_info`] tells where Telegram posts and [`SendKeys::set_webhook`] has it send
 //! the new token there. Updates that are on their way still carry the old one.
 
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::receive::SECRET_TOKEN;
 use super::{SendKeys, Telegram, WebhookKeys};
+use crate::contract::rotation::ChosenKey;
 use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
 use crate::contract::settings::{exposed, is_invented, secret_json};
 
@@ -88,4 +91,46 @@ pub fn read_webhook_info(status: StatusCode, body: &[u8]) -> Result<WebhookInfo,
     let answer: Answer = serde_json::from_slice(body)
         .map_err(|_| Rejection::refused("getWebhookInfo named no webhook", Retry::Never))?;
     Ok(answer.result)
+}
+
+/// The secret token of the webhook.
+pub(super) struct SecretToken;
+
+/// The secret token in stored webhook keys.
+fn secret_token(webhook: &[u8]) -> Option<SecretString> {
+    Some(serde_json::from_slice::<WebhookKeys>(webhook).ok()?.secret_token)
+}
+
+fn send_keys(send: &[u8]) -> Option<SendKeys> {
+    serde_json::from_slice(send).ok()
+}
+
+impl ChosenKey for SecretToken {
+    fn renew(&self, webhook: &[u8], random: &str) -> Option<SecretString> {
+        renew(webhook, random)
+    }
+
+    fn ask_url(&self, send: &[u8]) -> Option<ApiRequest> {
+        send_keys(send)?.webhook_info().ok()
+    }
+
+    fn read_url(&self, status: StatusCode, body: &[u8]) -> Result<Option<String>, Rejection> {
+        Ok(Some(read_webhook_info(status, body)?.url).filter(|url| !url.is_empty()))
+    }
+
+    fn set(&self, send: &[u8], url: &str, webhook: &[u8]) -> Option<ApiRequest> {
+        send_keys(send)?.set_webhook(url, &secret_token(webhook)?).ok()
+    }
+
+    fn read_set(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        Telegram::outcome(status, headers, body)
+    }
+
+    /// An update of which the bot knows no kind.
+    fn probe(&self, url: &str, webhook: &[u8]) -> Option<http::Request<String>> {
+        let mut token = HeaderValue::from_str(secret_token(webhook)?.expose_secret()).ok()?;
+        token.set_sensitive(true);
+        let request = http::Request::post(url).header(SECRET_TOKEN, token).header(CONTENT_TYPE, "application/json");
+        request.body(r#"{"update_id":0}"#.to_owned()).ok()
+    }
 }

@@ -10,6 +10,7 @@ use super::send::SendKeys;
 use super::{API_BASE, Telegram};
 use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of a bot.
 #[derive(Debug)]
@@ -61,6 +62,36 @@ impl settings::Settings for Settings {
             },
             send: SendKeys { bot_token: bot_token.into(), api_base },
         })
+    }
+
+    const SETUPS: &'static [Setup] = &[Setup::Webhook];
+
+    fn setup_calls(&self, setup: Setup, webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        let mut calls = Vec::new();
+        if setup == Setup::Webhook {
+            if !self.has_username() {
+                calls.push(SetupCall {
+                    doing: "asking whose token it is",
+                    about: "getMe",
+                    request: self.get_me(),
+                    read: |settings: &mut Self, status, _, body| {
+                        let name = Self::read_me(status, body)?;
+                        let done = format!("the bot is @{name}");
+                        settings.set_username(name);
+                        Ok(done)
+                    },
+                });
+            }
+            calls.push(SetupCall {
+                doing: "setting the webhook",
+                about: "setWebhook",
+                request: self.set_webhook(webhook_url),
+                read: |_, status, headers, body| {
+                    Telegram::outcome(status, headers, body).map(|()| "the webhook is set".to_owned())
+                },
+            });
+        }
+        Ok(calls)
     }
 
     fn keys(&self) -> StoredKeys {

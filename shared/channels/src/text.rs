@@ -21,3 +21,12 @@ pub(crate) fn printable(mut text: String) -> String {
     text.retain(is_printable);
     text
 }
+
+/// The words as English counts them: "a, b and c".
+pub(crate) fn enumerated(words: impl IntoIterator<Item = String>) -> String {
+    let mut words: Vec<String> = words.into_iter().collect();
+    match words.pop() {
+        Some(last) if !words.is_empty() => format!("{} and {last}", words.join(", ")),
+        only => only.unwrap_or_default(),
+    }
+}

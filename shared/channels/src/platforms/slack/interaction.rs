@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use hoopoe_message::{Command, Content, MessageId};
+use hoopoe_message::{CommandSpec, Content, MessageId};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
@@ -78,12 +78,11 @@ fn read_command(keys: &WebhookKeys, form: &Form) -> Result<Received, Refusal> {
 fn command(words: &str) -> Cow<'_, str> {
     let steering = match words.split_whitespace().collect::<Vec<_>>()[..] {
         [] => return "/help".into(),
-        [name] => Some(name),
-        [name, _] if name.eq_ignore_ascii_case("lang") => Some(name),
+        [name] => CommandSpec::named(name),
+        [name, _] => CommandSpec::named(name).filter(|command| command.argument.is_some()),
         _ => None,
     };
-    let steers = steering.is_some_and(|name| Command::parse(&format!("/{name}")).is_some());
-    if steers { format!("/{words}").into() } else { words.into() }
+    if steering.is_some() { format!("/{words}").into() } else { words.into() }
 }
 
 fn read_press(keys: &WebhookKeys, press: Press) -> Result<Received, Refusal> {

@@ -1,6 +1,8 @@
 //! Setting up an app: its settings, and the manifest that tells Slack the rest ("App manifest reference",
 //! <https://docs.slack.dev/reference/app-manifest>).
 
+use hoopoe_message::CommandSpec;
+
 use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
@@ -101,6 +103,11 @@ impl Settings {
         } else {
             ("", "")
         };
+        // Each with the first choice of what follows it.
+        let commands: Vec<_> = CommandSpec::told()
+            .filter_map(|command| Some(command.usages().first()?.trim_start_matches('/').to_owned()))
+            .collect();
+        let commands = commands.join(", ");
         format!(
             r#"display_information:
   name: Hoopoe
@@ -116,7 +123,7 @@ features:
     - command: /hoopoe
       url: "{webhook_url}"
       description: Ask a question that only you see answered
-      usage_hint: "question, or help, new, lang zh"
+      usage_hint: "question, or {commands}"
       should_escape: false
 oauth_config:
   scopes:

@@ -1,9 +1,12 @@
 //! Setting up an Azure Bot.
 
+use hoopoe_message::CommandSpec;
+
 use super::cloud::Cloud;
 use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
+use crate::text::enumerated;
 
 /// The settings of a bot.
 #[derive(Debug)]
@@ -81,14 +84,15 @@ impl settings::Settings for Settings {
    and press Apply.
 2. Settings > Channels > Microsoft Teams: agree to the terms, choose the Teams of your cloud, press Apply.
 3. Open https://dev.teams.microsoft.com/apps > the app > App features > Bot > Enter a bot ID, enter the Microsoft App ID,
-   choose the scopes Personal, Team and Group Chat, and press Save. Under Commands add /help, /new, /lang zh and
-   /lang en for each scope.
+   choose the scopes Personal, Team and Group Chat, and press Save. Under Commands add
+   {commands} for each scope.
 4. Leave Permissions without ChannelMessage.Read.Group and ChatMessage.Read.Chat: with them Teams sends every message
    of a chat, and at times leaves out the mention by which the bot knows that it is meant.
 5. Publish > Publish to org, or download the app package and upload it in Teams under Apps > Manage your apps.
 6. In Teams open the app, press Add, and ask something.
 ",
             app_id = self.send.app_id,
+            commands = enumerated(CommandSpec::told().flat_map(CommandSpec::usages)),
         )
     }
 }

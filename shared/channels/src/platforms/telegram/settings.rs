@@ -1,5 +1,6 @@
 //! Setting up a bot: its settings, and the calls that tell Telegram where to post.
 
+use hoopoe_message::{COMMANDS, CommandSpec};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -120,16 +121,24 @@ impl settings::Settings for Settings {
        --data-urlencode 'url={webhook_url}' --data-urlencode 'secret_token=<secret_token>' \\
        --data-urlencode 'allowed_updates={allowed}'
 2. In Telegram, tell @BotFather /setcommands and send:
-     start - Welcome
-     help - What I can do
-     new - Start over
-     lang - Language: /lang zh or /lang en
+{commands}
 3. For groups: {groups}
 4. Open {bot}, press Start, and ask something.
 ",
             allowed = json!(ALLOWED_UPDATES),
+            commands = commands(),
         )
     }
+}
+
+/// The commands as @BotFather takes them, indented.
+fn commands() -> String {
+    let line = |command: &CommandSpec| {
+        let usages =
+            command.argument.as_ref().map_or_else(String::new, |_| format!(": {}", command.usages().join(" or ")));
+        format!("     {} - {}{usages}", command.name, command.summary.en)
+    };
+    COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Settings {

@@ -20,10 +20,9 @@ pub mod text;
 pub use contract::address::ReplyAddress;
 pub use contract::echo::Echo;
 pub use contract::platform::Platform;
+pub use contract::rejection::{CheckRejection, Reason, Rejection, Retry};
 pub use contract::rotation::Rotation;
-pub use contract::sender::{
-    AccessToken, ApiRequest, CheckRejection, Part, Reason, Rejection, Retry, Sender, Unrenderable,
-};
+pub use contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable};
 pub use contract::settings::{InvalidSettings, Settings, StoredKeys};
 pub use contract::setup::{Setup, SetupCall};
 pub use contract::webhook::{Incoming, PublishedKey, Received, Refusal, Request, Response, Webhook};

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::contract::sender::{MAX_REASON_BYTES, Reason};
+use crate::contract::rejection::{MAX_REASON_BYTES, Reason};
 
 /// A value of the request is looked for in its whole length from here on; what is shorter may be a word like any other.
 const SHORTEST_VALUE: usize = 8;

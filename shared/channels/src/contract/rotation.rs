@@ -4,7 +4,8 @@ use hoopoe_message::{BotId, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
 
-use crate::contract::sender::{ApiRequest, Rejection};
+use crate::contract::rejection::Rejection;
+use crate::contract::sender::ApiRequest;
 
 /// How a channel's webhook key is renewed without a person.
 #[derive(Clone, Copy)]

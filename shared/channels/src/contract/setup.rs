@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, StatusCode};
 
-use crate::contract::sender::{ApiRequest, Rejection};
+use crate::contract::rejection::Rejection;
+use crate::contract::sender::ApiRequest;
 
 /// What an operator may leave to the platform's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

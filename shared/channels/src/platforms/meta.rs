@@ -18,7 +18,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::contract::sender::{ApiRequest, CheckRejection, HOUR, Rejection, Retry, SECOND, asked_pause, suggestions};
+use crate::contract::rejection::{CheckRejection, HOUR, Rejection, Retry, SECOND, asked_pause};
+use crate::contract::sender::{ApiRequest, suggestions};
 use crate::contract::settings::{Fields, InvalidSettings, is_visible};
 use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response, parameter};
 use crate::crypto::signature::verify_hmac_hex;

@@ -22,10 +22,8 @@ use serde_json::json;
 
 use super::{Address, Dingtalk, Session, is_dingtalks, scalar};
 use crate::contract::address::address_of;
-use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
-    with_numbered_suggestions,
-};
+use crate::contract::rejection::{MINUTE, Rejection, Retry, SECOND, retry_after};
+use crate::contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
 use crate::contract::settings::exposed;
 use crate::text::printable;
 use crate::text::split::split;

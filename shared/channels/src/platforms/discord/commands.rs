@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::send::Answer;
 use super::settings::Settings;
-use crate::contract::sender::{ApiRequest, Rejection, Retry};
+use crate::contract::rejection::{Rejection, Retry};
+use crate::contract::sender::ApiRequest;
 
 impl Settings {
     /// Tells Discord the bot's commands, in place of all that the application had; once is enough. Without a

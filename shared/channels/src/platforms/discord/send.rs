@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::{API_BASE, Discord, button, markdown};
 use crate::contract::address::address_of;
-use crate::contract::sender::{ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, asked_pause};
+use crate::contract::rejection::{Rejection, Retry, asked_pause};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable};
 use crate::text::split::split;
 
 /// How long an interaction's token lives.

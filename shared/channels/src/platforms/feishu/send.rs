@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Feishu, SAY};
 use crate::contract::address::address_of;
+use crate::contract::rejection::{MINUTE, Rejection, Retry, SECOND, asked_pause};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause,
-    idempotency_key, suggestions, with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Sender, Unrenderable, idempotency_key, suggestions, with_numbered_suggestions,
 };
 use crate::contract::settings::exposed;
 use crate::text::printable;

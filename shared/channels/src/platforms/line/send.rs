@@ -20,9 +20,9 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{API_BASE, Line};
 use crate::contract::address::address_of;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry, SECOND, asked_pause};
 use crate::contract::sender::{
-    ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
-    suggestions, with_numbered_suggestions,
+    ApiRequest, Part, Sender, Unrenderable, idempotency_key, suggestions, with_numbered_suggestions,
 };
 use crate::contract::settings::exposed;
 use crate::text::split::split;

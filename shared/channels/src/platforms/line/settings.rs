@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::receive::WebhookKeys;
 use super::send::{Answer, SendKeys};
-use crate::contract::sender::{ApiRequest, Rejection, Retry};
+use crate::contract::rejection::{Rejection, Retry};
+use crate::contract::sender::ApiRequest;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 use crate::contract::setup::{Setup, SetupCall};
 

@@ -13,9 +13,8 @@ use serde_json::{Value, json};
 
 use super::{Address, Messenger};
 use crate::contract::address::address_of;
-use crate::contract::sender::{
-    ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
-};
+use crate::contract::rejection::{CheckRejection, Rejection, Retry};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
 use crate::contract::settings::exposed;
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;

@@ -16,10 +16,8 @@ use serde_json::{Value, json};
 
 use super::{Address, Answers, Qq, Room, is_id};
 use crate::contract::address::address_of;
-use crate::contract::sender::{
-    AccessToken, ApiRequest, Part, Rejection, Retry, SECOND, Sender, Unrenderable, retry_after,
-    with_numbered_suggestions,
-};
+use crate::contract::rejection::{Rejection, Retry, SECOND, retry_after};
+use crate::contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
 use crate::contract::settings::exposed;
 use crate::text::split::split;
 

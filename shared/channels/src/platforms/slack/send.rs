@@ -21,10 +21,8 @@ use serde_json::{Value, json};
 use super::text::{self, Piece};
 use super::{Address, Only, SUGGESTION, Slack};
 use crate::contract::address::address_of;
-use crate::contract::sender::{
-    ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after,
-    suggestions, with_numbered_suggestions,
-};
+use crate::contract::rejection::{CheckRejection, Rejection, Retry, SECOND, asked_pause, retry_after};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, suggestions, with_numbered_suggestions};
 use crate::contract::settings::exposed;
 use crate::text::split::split;
 

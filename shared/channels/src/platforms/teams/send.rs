@@ -22,9 +22,9 @@ use serde_json::Value;
 use super::Teams;
 use super::cloud::Cloud;
 use crate::contract::address::address_of;
+use crate::contract::rejection::{Rejection, Retry, retry_after};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, Part, Rejection, Retry, Sender, Unrenderable, retry_after, suggestions,
-    with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Sender, Unrenderable, suggestions, with_numbered_suggestions,
 };
 use crate::contract::settings::exposed;
 use crate::text::printable;

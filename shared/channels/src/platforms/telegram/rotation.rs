@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::receive::SECRET_TOKEN;
 use super::{SendKeys, Telegram, WebhookKeys};
+use crate::contract::rejection::{Rejection, Retry};
 use crate::contract::rotation::ChosenKey;
-use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
+use crate::contract::sender::{ApiRequest, Sender};
 use crate::contract::settings::{exposed, is_invented, secret_json};
 
 /// What Telegram is asked to post; everything else would be acknowledged and dropped.

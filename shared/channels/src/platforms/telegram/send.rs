@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{API_BASE, Settings, Telegram};
 use crate::contract::address::address_of;
-use crate::contract::sender::{ApiRequest, CheckRejection, Part, Rejection, Retry, Sender, Unrenderable, suggestions};
+use crate::contract::rejection::{CheckRejection, Rejection, Retry};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, suggestions};
 use crate::contract::settings::exposed;
 use crate::text::split::split;
 

@@ -9,7 +9,8 @@ use super::receive::WebhookKeys;
 use super::rotation::ALLOWED_UPDATES;
 use super::send::SendKeys;
 use super::{API_BASE, Telegram};
-use crate::contract::sender::{ApiRequest, Rejection, Retry, Sender};
+use crate::contract::rejection::{Rejection, Retry};
+use crate::contract::sender::{ApiRequest, Sender};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 use crate::contract::setup::{Setup, SetupCall};
 

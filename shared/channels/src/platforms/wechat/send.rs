@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 
 use super::{MAX_TEXT_BYTES, Wechat, as_written};
 use crate::contract::address::address_of;
+use crate::contract::rejection::{DAY, MINUTE, Rejection, Retry};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, DAY, MINUTE, Part, Rejection, Retry, Sender, Unrenderable, suggestions,
-    with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Sender, Unrenderable, suggestions, with_numbered_suggestions,
 };
 use crate::contract::settings::exposed_if_any;
 use crate::text::split::split;

@@ -12,9 +12,8 @@ use serde_json::json;
 
 use super::{Address, Wecom};
 use crate::contract::address::address_of;
-use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Part, Rejection, Retry, Sender, Unrenderable, with_numbered_suggestions,
-};
+use crate::contract::rejection::{MINUTE, Rejection, Retry};
+use crate::contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
 use crate::contract::settings::exposed;
 use crate::text::printable;
 use crate::text::split::split;

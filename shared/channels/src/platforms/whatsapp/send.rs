@@ -18,9 +18,8 @@ use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
 use crate::contract::address::address_of;
-use crate::contract::sender::{
-    ApiRequest, CheckRejection, Part, Rejection, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions,
-};
+use crate::contract::rejection::{CheckRejection, Rejection, Retry, SECOND};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
 use crate::contract::settings::exposed;
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;

@@ -4,7 +4,7 @@ use hoopoe_aws::{Environment, EnvironmentError, SdkConfig};
 use hoopoe_channels::Incoming;
 use hoopoe_channels::webchat::api::Session;
 use hoopoe_channels::webchat::{InvalidToken, Keys, SessionId};
-use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose};
+use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, VerifyError};
 use hoopoe_message::{BotId, Channel, Conversation, Timestamp};
 use hoopoe_store::{Entry, StoreError, Transcripts};
 use hoopoe_webhook::{Accepted, Intake, IntakeError};
@@ -61,6 +61,15 @@ pub(crate) enum BackendError {
     Transcript(#[from] StoreError),
 }
 
+impl From<VerifyError<InvalidToken>> for BackendError {
+    fn from(error: VerifyError<InvalidToken>) -> Self {
+        match error {
+            VerifyError::Rejected(error) => Self::Token(error),
+            VerifyError::Keyring(error) => Self::Keys(error),
+        }
+    }
+}
+
 /// The stack that `template.yaml` describes.
 #[derive(Debug)]
 pub(crate) struct Aws {
@@ -87,8 +96,7 @@ impl Backend for Aws {
 
     async fn verify(&self, bot: &BotId, token: &str, now: Timestamp) -> Result<SessionId, BackendError> {
         let verify = |keys: &Keys| keys.signing_key.verify(bot, token, now);
-        let (_, session) = self.keyring.verify(bot, verify, |error| *error == InvalidToken::Forged).await??;
-        Ok(session)
+        Ok(self.keyring.verify(bot, verify, |error| *error == InvalidToken::Forged).await?.value)
     }
 
     async fn accept(&self, bot: &BotId, message: Incoming) -> Result<Accepted, BackendError> {

@@ -6,14 +6,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use hoopoe_channels::contract::settings::Settings;
-use hoopoe_channels::discord::Discord;
-use hoopoe_channels::line::Line;
-use hoopoe_channels::telegram::Telegram;
-use hoopoe_channels::{Platform, with_platform};
+use hoopoe_channels::{Platform, Settings, Setup, with_platform};
 use hoopoe_keyring::{KeyName, KeyringError, Move, Purpose};
 use hoopoe_message::{BotId, Channel};
-use hoopoe_rotation::rotation::{Tables, signing_key};
+use hoopoe_rotation::rotation::{Tables, own_key};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -105,33 +101,15 @@ impl Add {
     async fn run(self, stack: &stack::Stack, global: &Global) -> anyhow::Result<()> {
         let Named { channel, bot } = &self.named;
         let url = stack.webhook(*channel, bot.as_str())?;
-        let steps = match (channel, self.set_webhook, self.register_commands) {
-            (_, false, false) => with_platform!(
-                channel,
-                P => self.store::<P>(stack, &self.settings::<P>()?, &url).await?,
-                webchat => {
-                    add_webchat(stack, bot).await?;
-                    format!("1. Open {url}\n")
-                }
-            ),
-            (Channel::Telegram, true, false) => {
-                let mut settings = self.settings::<Telegram>()?;
-                setup::telegram(&mut settings, &url).await?;
-                self.store::<Telegram>(stack, &settings, &url).await?
+        let steps = with_platform!(
+            channel,
+            P => self.connect::<P>(stack, &url).await?,
+            webchat => {
+                self.offered(&[])?;
+                add_webchat(stack, bot).await?;
+                format!("1. Open {url}\n")
             }
-            (Channel::Line, true, false) => {
-                let settings = self.settings::<Line>()?;
-                setup::line(&settings, &url).await?;
-                self.store::<Line>(stack, &settings, &url).await?
-            }
-            (Channel::Discord, false, true) => {
-                let settings = self.settings::<Discord>()?;
-                setup::discord(&settings).await?;
-                self.store::<Discord>(stack, &settings, &url).await?
-            }
-            (_, true, _) => bail!("--set-webhook is for telegram and line; {channel} is told its URL in its console"),
-            (_, false, true) => bail!("--register-commands is for discord; {channel} has no commands to register"),
-        };
+        );
         if global.json {
             output::json(&json!({"channel": channel, "bot": bot, "webhook": url, "steps": steps}))
         } else {
@@ -139,19 +117,38 @@ impl Add {
         }
     }
 
-    /// The settings on standard input, with what the options say.
-    fn settings<P: Platform>(&self) -> anyhow::Result<P::Settings> {
-        settings::read::<P>(self.api_base.as_deref())
-    }
-
-    async fn store<P: Platform>(
-        &self,
-        stack: &stack::Stack,
-        settings: &P::Settings,
-        url: &str,
-    ) -> anyhow::Result<String> {
+    /// Does in the platform's console what the options ask for, and stores the settings.
+    async fn connect<P: Platform>(&self, stack: &stack::Stack, url: &str) -> anyhow::Result<String> {
+        self.offered(P::Settings::SETUPS)?;
+        let mut settings = settings::read::<P>(self.api_base.as_deref())?;
+        for setup in self.setups() {
+            setup::run::<P>(&mut settings, setup, url).await?;
+        }
         keys::store(stack, &self.named, &settings.keys(), keys::Stored::InForce).await?;
         Ok(settings.console_steps(url))
+    }
+
+    /// What the options ask for.
+    fn setups(&self) -> impl Iterator<Item = Setup> {
+        Setup::ALL.into_iter().filter(|setup| match setup {
+            Setup::Webhook => self.set_webhook,
+            Setup::Commands => self.register_commands,
+        })
+    }
+
+    /// Checks that the platform's API offers what the options ask for.
+    fn offered(&self, offered: &[Setup]) -> anyhow::Result<()> {
+        let Some(setup) = self.setups().find(|setup| !offered.contains(setup)) else { return Ok(()) };
+        let channel = self.named.channel;
+        let (option, instead) = match setup {
+            Setup::Webhook => ("--set-webhook", "is told its URL in its console"),
+            Setup::Commands => ("--register-commands", "has no commands to register"),
+        };
+        let offers = |channel: &Channel| {
+            with_platform!(channel, P => <P as Platform>::Settings::SETUPS, webchat => &[]).contains(&setup)
+        };
+        let channels: Vec<_> = Channel::ALL.into_iter().filter(offers).map(Channel::as_str).collect();
+        bail!("{option} is for {}; {channel} {instead}", channels.join(" and "))
     }
 }
 
@@ -162,7 +159,7 @@ impl Add {
 /// When the stack refuses it.
 pub(crate) async fn add_webchat(stack: &stack::Stack, bot: &BotId) -> anyhow::Result<()> {
     let key = KeyName { channel: Channel::Webchat, bot: bot.clone(), purpose: Purpose::Webhook };
-    let secret = signing_key().context("the system has no random numbers")?;
+    let secret = own_key(Channel::Webchat).context("the system has no random numbers")?;
     keys::tables(stack).await?.vault.replace(&key, secret.expose_secret().as_bytes()).await?;
     Ok(())
 }

@@ -17,9 +17,13 @@ pub mod crypto;
 pub mod platforms;
 pub mod text;
 
+pub use contract::address::ReplyAddress;
 pub use contract::echo::Echo;
 pub use contract::platform::Platform;
-pub use contract::sender::{AccessToken, ApiRequest, Outcome, Part, Retry, Sender, USER_AGENT, Unrenderable};
+pub use contract::rejection::{CheckRejection, Reason, Rejection, Retry};
+pub use contract::rotation::Rotation;
+pub use contract::sender::{AccessToken, ApiRequest, Part, Sender, USER_AGENT, Unrenderable};
 pub use contract::settings::{InvalidSettings, Settings, StoredKeys};
+pub use contract::setup::{Setup, SetupCall};
 pub use contract::webhook::{Incoming, PublishedKey, Received, Refusal, Request, Response, Webhook};
 pub use platforms::*;

@@ -15,3 +15,14 @@ pub mod webchat;
 pub mod wechat;
 pub mod wecom;
 pub mod whatsapp;
+
+use hoopoe_message::Channel;
+
+use crate::contract::rotation::Rotation;
+use crate::{Platform, with_platform};
+
+/// How the webhook keys of a channel are renewed without a person; `None` if only a person can.
+#[must_use]
+pub fn rotation(channel: Channel) -> Option<Rotation> {
+    with_platform!(channel, P => P::rotation(), webchat => Some(Rotation::Own(&webchat::OwnSigningKey)))
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::dingtalk::{Dingtalk, Settings as DingtalkSettings};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
@@ -138,8 +138,8 @@ fn a_reply_needs_an_address_of_this_channel() {
 #[test]
 fn each_answer_of_the_webhook_has_its_outcome() {
     for (status, body, outcome) in [
-        (200, r#"{"errcode":0,"errmsg":"ok"}"#, Outcome::Sent),
-        (200, r#"{"errcode":"0","errmsg":"ok"}"#, Outcome::Sent),
+        (200, r#"{"errcode":0,"errmsg":"ok"}"#, Ok(())),
+        (200, r#"{"errcode":"0","errmsg":"ok"}"#, Ok(())),
         (200, r#"{"errcode":300001,"errmsg":"session 不存在"}"#, refused("300001 session 不存在", Retry::Fallback)),
         (
             200,
@@ -199,8 +199,8 @@ fn each_answer_of_the_webhook_has_its_outcome() {
 fn each_answer_of_the_api_has_its_outcome() {
     let taken = r#"{"processQueryKey":"k","invalidStaffIdList":[],"flowControlledStaffIdList":[]}"#;
     for (status, body, outcome) in [
-        (200, taken, Outcome::Sent),
-        (200, r#"{"processQueryKey":"k"}"#, Outcome::Sent),
+        (200, taken, Ok(())),
+        (200, r#"{"processQueryKey":"k"}"#, Ok(())),
         (
             200,
             r#"{"processQueryKey":"k","flowControlledStaffIdList":["7"]}"#,
@@ -254,7 +254,7 @@ fn each_answer_of_the_api_has_its_outcome() {
     ] {
         let body = json!({ "code": code, "message": "words", "requestid": "r" }).to_string();
         let outcome = sent::outcome::<Dingtalk>(status, &HeaderMap::new(), &body);
-        let Outcome::Refused { reason, retry: told } = outcome else { panic!("{code} was taken") };
+        let Err(Rejection::Refused { reason, retry: told }) = outcome else { panic!("{code} was taken") };
         assert_eq!(told, retry, "{code}");
         assert!(reason.starts_with(&format!("{code} words")), "{reason}");
     }
@@ -278,7 +278,7 @@ fn a_token_is_read_or_the_reason_is_told() {
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
         let refused = Dingtalk::read_token(status, body.as_bytes()).expect_err(body);
-        assert!(matches!(refused, Outcome::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
+        assert!(matches!(refused, Rejection::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
     }
 }
 
@@ -303,9 +303,9 @@ fn what_goes_through_the_api_is_read_by_its_own_side() {
                 let answer = Dingtalk::answer(&http::Request::from_parts(head, body.into_bytes()));
                 let outcome = Dingtalk::outcome(answer.status, &HeaderMap::new(), answer.body.to_string().as_bytes());
                 if token == "wrong" {
-                    assert!(matches!(outcome, Outcome::Refused { retry: Retry::NewToken, .. }), "{outcome:?}");
+                    assert!(matches!(outcome, Err(Rejection::Refused { retry: Retry::NewToken, .. })), "{outcome:?}");
                 } else {
-                    assert_eq!(outcome, Outcome::Sent);
+                    assert_eq!(outcome, Ok(()));
                     read.push_str(&answer.shown.expect("a person reads it").text);
                 }
             }

@@ -6,7 +6,7 @@ mod setup;
 use std::time::Duration;
 
 use hoopoe_channels::discord::{Discord, Settings as DiscordSettings};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -107,7 +107,7 @@ fn a_reply_needs_an_address_of_this_channel() {
 #[test]
 fn each_answer_to_a_send_has_its_outcome() {
     for (status, body, outcome) in [
-        (200, r#"{"id":"550000000000000001","type":20,"content":"hello"}"#, Outcome::Sent),
+        (200, r#"{"id":"550000000000000001","type":20,"content":"hello"}"#, Ok(())),
         (
             404,
             r#"{"message":"Unknown Webhook","code":10015}"#,
@@ -203,7 +203,7 @@ fn the_commands_are_registered_with_the_bot_token() {
         (500, "", Retry::Backoff, "HTTP 500"),
         (200, "{}", Retry::Never, "no commands"),
     ] {
-        let Err(Outcome::Refused { reason, retry: told }) = read(status, body) else { panic!("{body} is a list") };
+        let Err(Rejection::Refused { reason, retry: told }) = read(status, body) else { panic!("{body} is a list") };
         assert!(told == retry && reason.contains(words), "{body} gave {reason}");
     }
 }

@@ -6,7 +6,7 @@ mod setup;
 use std::time::Duration;
 
 use hoopoe_channels::feishu::{Feishu, Settings as FeishuSettings};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
@@ -132,7 +132,7 @@ fn a_reply_needs_an_address_of_this_channel() {
 #[test]
 fn each_answer_to_a_send_has_its_outcome() {
     for (status, body, outcome) in [
-        (200, r#"{"code":0,"msg":"success","data":{"message_id":"om_1"}}"#, Outcome::Sent),
+        (200, r#"{"code":0,"msg":"success","data":{"message_id":"om_1"}}"#, Ok(())),
         (
             400,
             r#"{"code":99991663,"msg":"Invalid access token"}"#,
@@ -255,9 +255,8 @@ fn the_pause_is_the_one_feishu_asks_for() {
         let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static(value))]);
         let body = br#"{"code":99991400,"msg":"request trigger frequency limit"}"#;
         match Feishu::outcome(StatusCode::TOO_MANY_REQUESTS, &headers, body) {
-            Outcome::Refused { retry, .. } => retry,
-            Outcome::Unknown { reason } => panic!("{reason}"),
-            Outcome::Sent => unreachable!("refused"),
+            Err(Rejection::Refused { retry, .. }) => retry,
+            other => panic!("{other:?}"),
         }
     };
     assert_eq!(limited("52"), Retry::BotAfter(Duration::from_secs(52)));
@@ -283,7 +282,7 @@ fn a_token_is_read_or_the_reason_is_told() {
         ("", Retry::Never, "no answer of Feishu"),
     ] {
         let refused = Feishu::read_token(StatusCode::OK, body.as_bytes()).expect_err(body);
-        let Outcome::Refused { reason, retry: told } = refused else { unreachable!("refused") };
+        let Rejection::Refused { reason, retry: told } = refused else { unreachable!("refused") };
         assert!(told == retry && reason.contains(says), "{body}: {reason}");
     }
 }

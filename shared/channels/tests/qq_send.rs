@@ -6,7 +6,7 @@ mod setup;
 use std::time::Duration;
 
 use hoopoe_channels::qq::{Qq, Settings as QqSettings};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -100,14 +100,14 @@ fn a_reply_needs_an_address_of_this_channel() {
 fn each_answer_to_a_send_has_its_outcome() {
     let late = "(QQ takes replies for 60 minutes in private and 5 minutes elsewhere, and five to a message)";
     for (status, body, outcome) in [
-        (200, r#"{"id":"ROBOT1.0_reply!","timestamp":"2026-01-01T08:00:06+08:00"}"#, Outcome::Sent),
-        (200, r#"{"code":0,"message":"","id":"ROBOT1.0_reply!"}"#, Outcome::Sent),
-        (202, r#"{"code":304023,"message":"push message is waiting for audit now","data":{}}"#, Outcome::Sent),
-        (202, r#"{"code":304024,"message":"reply message is waiting for audit now"}"#, Outcome::Sent),
+        (200, r#"{"id":"ROBOT1.0_reply!","timestamp":"2026-01-01T08:00:06+08:00"}"#, Ok(())),
+        (200, r#"{"code":0,"message":"","id":"ROBOT1.0_reply!"}"#, Ok(())),
+        (202, r#"{"code":304023,"message":"push message is waiting for audit now","data":{}}"#, Ok(())),
+        (202, r#"{"code":304024,"message":"reply message is waiting for audit now"}"#, Ok(())),
         (
             400,
             r#"{"message":"消息被去重，请检查请求msgseq","code":40054005,"err_code":40054005,"trace_id":"0"}"#,
-            Outcome::Sent,
+            Ok(()),
         ),
         (
             400,
@@ -163,7 +163,7 @@ fn each_answer_to_a_send_has_its_outcome() {
         assert_eq!(sent::outcome::<Qq>(status, &HeaderMap::new(), body), outcome, "{body}");
     }
     let asks = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static("7"))]);
-    let Outcome::Refused { retry, .. } = Qq::outcome(StatusCode::TOO_MANY_REQUESTS, &asks, b"{}") else {
+    let Err(Rejection::Refused { retry, .. }) = Qq::outcome(StatusCode::TOO_MANY_REQUESTS, &asks, b"{}") else {
         unreachable!("429");
     };
     assert_eq!(retry, Retry::After(Duration::from_secs(7)));
@@ -192,7 +192,7 @@ fn a_token_is_read_or_the_reason_is_told() {
         (200, "", Retry::Never, "HTTP 200"),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
-        let Err(Outcome::Refused { reason, retry }) = Qq::read_token(status, body.as_bytes()) else {
+        let Err(Rejection::Refused { reason, retry }) = Qq::read_token(status, body.as_bytes()) else {
             panic!("{body} is a token");
         };
         assert!(retry == told && reason.contains(words) && !reason.contains("hush"), "{body} gave {reason} {retry:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hoopoe_channels::contract::counterpart::{Answer, Counterpart, Shown};
 use hoopoe_channels::slack::{Settings as SlackSettings, Slack};
-use hoopoe_channels::{Outcome, Part, Retry, Sender, Settings};
+use hoopoe_channels::{Part, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
@@ -155,10 +155,10 @@ fn each_way_of_a_reply_is_read_by_slack_s_own_side() {
 fn each_answer_of_slack_has_its_outcome() {
     let pause = Retry::After(Duration::from_secs(30));
     for (status, body, outcome) in [
-        (200, r#"{"ok":true,"channel":"D0ADA000001","ts":"1767225612.000001"}"#, Outcome::Sent),
-        (200, r#"{"ok":true,"warning":"missing_charset"}"#, Outcome::Sent),
-        (200, "ok", Outcome::Sent),
-        (200, "ok\n", Outcome::Sent),
+        (200, r#"{"ok":true,"channel":"D0ADA000001","ts":"1767225612.000001"}"#, Ok(())),
+        (200, r#"{"ok":true,"warning":"missing_charset"}"#, Ok(())),
+        (200, "ok", Ok(())),
+        (200, "ok\n", Ok(())),
         (429, r#"{"ok":false,"error":"ratelimited"}"#, refused("ratelimited", pause)),
         (200, r#"{"ok":false,"error":"rate_limited"}"#, refused("rate_limited", pause)),
         (429, "", refused("HTTP 429, and no answer of Slack", pause)),
@@ -256,21 +256,20 @@ fn each_answer_of_slack_has_its_outcome() {
 #[test]
 fn the_check_of_the_token_is_read() {
     for (status, body, told) in [
-        (200, r#"{"ok":true,"url":"https://example.slack.com/","team_id":"T1","user_id":"W1","bot_id":"B1"}"#, None),
-        (200, r#"{"ok":false,"error":"invalid_auth"}"#, Some(Retry::BadCredential)),
-        (200, r#"{"ok":false,"error":"token_revoked"}"#, Some(Retry::BadCredential)),
-        (200, r#"{"ok":false,"error":"ratelimited"}"#, Some(Retry::After(Duration::from_secs(1)))),
-        (404, "not_found", Some(Retry::Never)),
-        (200, "<html>", Some(Retry::Never)),
-        (503, "", Some(Retry::Backoff)),
+        (
+            200,
+            r#"{"ok":true,"url":"https://example.slack.com/","team_id":"T1","user_id":"W1","bot_id":"B1"}"#,
+            Some(true),
+        ),
+        (200, r#"{"ok":false,"error":"invalid_auth"}"#, Some(false)),
+        (200, r#"{"ok":false,"error":"token_revoked"}"#, Some(false)),
+        (200, r#"{"ok":false,"error":"ratelimited"}"#, None),
+        (404, "not_found", None),
+        (200, "<html>", None),
+        (503, "", None),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
-        let retry = match Slack::read_check(status, &HeaderMap::new(), body.as_bytes()) {
-            Outcome::Sent => None,
-            Outcome::Refused { retry, .. } => Some(retry),
-            Outcome::Unknown { reason } => panic!("{reason}"),
-        };
-        assert_eq!(retry, told, "{body}");
+        assert_eq!(sent::checked::<Slack>(status, body), told, "{body}");
     }
 }
 

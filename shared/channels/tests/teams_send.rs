@@ -6,7 +6,7 @@ mod setup;
 use std::time::Duration;
 
 use hoopoe_channels::teams::{Settings as TeamsSettings, Teams};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings, Webhook};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings, Webhook};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proptest::prelude::*;
@@ -110,9 +110,9 @@ fn each_answer_of_teams_has_its_outcome() {
     let none = HeaderMap::new();
     let blocked = r#"{"errorCode":209,"message":"{\r\n  \"subCode\": \"MessageWritesBlocked\",\r\n  \"details\": \"Thread is blocked.\",\r\n  \"errorCode\": null\r\n}"}"#;
     for (status, headers, body, outcome) in [
-        (201, &none, r#"{"id":"1767225600999"}"#.to_owned(), Outcome::Sent),
-        (200, &none, "{}".into(), Outcome::Sent),
-        (202, &none, String::new(), Outcome::Sent),
+        (201, &none, r#"{"id":"1767225600999"}"#.to_owned(), Ok(())),
+        (200, &none, "{}".into(), Ok(())),
+        (202, &none, String::new(), Ok(())),
         (200, &none, "<html>Sign in</html>".into(), refused("HTTP 200, and no answer of Teams", Retry::Never)),
         (400, &none, error("BadSyntax", "Bad actions."), refused("400 BadSyntax Bad actions.", Retry::Fallback)),
         (400, &none, error("Bad Argument", "x"), refused("400 Bad Argument x", Retry::Fallback)),
@@ -226,7 +226,7 @@ fn access_tokens_are_read() {
         (503, "<html>".into(), "HTTP 503, and no answer of Microsoft Entra", Retry::Backoff),
         (200, "<html>".into(), "HTTP 200, and no answer of Microsoft Entra", Retry::Never),
     ] {
-        assert_eq!(refused(status, &body), Outcome::Refused { reason: reason.into(), retry }, "{body}");
+        assert_eq!(refused(status, &body), Rejection::Refused { reason: reason.into(), retry }, "{body}");
     }
 }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 use hoopoe_channels::contract::counterpart::Counterpart;
 use hoopoe_channels::telegram::rotation::{WebhookInfo, read_webhook_info, renew};
 use hoopoe_channels::telegram::{Settings as TelegramSettings, Telegram};
-use hoopoe_channels::{ApiRequest, Outcome, Received, Refusal, Request, Retry, Sender, Settings, Webhook};
-use hoopoe_message::{Reply, Timestamp};
+use hoopoe_channels::{
+    ApiRequest, Received, Refusal, Rejection, Request, Retry, Rotation, Sender, Settings, Webhook, rotation,
+};
+use hoopoe_message::{Channel, Reply, Timestamp};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
@@ -169,7 +171,7 @@ fn a_reply_needs_an_address_of_this_channel() {
 #[test]
 fn each_answer_of_telegram_has_its_outcome() {
     for (status, body, outcome) in [
-        (200, r#"{"ok":true,"result":{"message_id":58}}"#, Outcome::Sent),
+        (200, r#"{"ok":true,"result":{"message_id":58}}"#, Ok(())),
         (
             429,
             r#"{"ok":false,"error_code":429,"description":"Too Many Requests: retry after 7","parameters":{"retry_after":7}}"#,
@@ -283,9 +285,31 @@ fn the_webhook_in_force_comes_from_get_webhook_info() {
         (503, "<html>", Retry::Backoff),
     ] {
         let status = StatusCode::from_u16(status).expect("a status");
-        let Err(Outcome::Refused { retry, .. }) = read_webhook_info(status, body.as_bytes()) else { panic!("{body}") };
+        let Err(Rejection::Refused { retry, .. }) = read_webhook_info(status, body.as_bytes()) else {
+            panic!("{body}")
+        };
         assert_eq!(retry, outcome, "{body}");
     }
+}
+
+#[test]
+fn a_renewed_secret_is_tried_by_an_update_that_tells_of_nothing() {
+    let Some(Rotation::Chosen(chosen)) = rotation(Channel::Telegram) else { panic!("Telegram is told the secret") };
+    let old = settings().keys().webhook;
+    let renewed = chosen.renew(old.expose_secret().as_bytes(), &"0f".repeat(32)).expect("keys");
+    let probe = chosen.probe("https://bot.example/telegram/main", renewed.expose_secret().as_bytes());
+    let probe = probe.expect("a request");
+    assert!(!format!("{probe:?}").contains(&"0f".repeat(32)));
+    let request = Request {
+        method: probe.method(),
+        query: "",
+        headers: probe.headers(),
+        body: probe.body().as_bytes(),
+        published: &[],
+    };
+    let receive = |keys: &SecretString| Telegram::receive(&setup::keys(keys), &request, sent::NOW);
+    assert_eq!(receive(&renewed), Ok(Received::one(None)));
+    assert!(matches!(receive(&old), Err(Refusal::Forged(_))));
 }
 
 #[test]
@@ -305,9 +329,9 @@ fn its_own_side_tells_of_the_webhook_and_sets_it() {
         let (status, body) = ask(keys.set_webhook(url, &secret.into()));
         Telegram::outcome(status, &HeaderMap::new(), body.as_bytes())
     };
-    assert_eq!(set(&info.url, "renewed-secret_2"), Outcome::Sent);
+    assert_eq!(set(&info.url, "renewed-secret_2"), Ok(()));
     for (url, secret) in [("http://bot.example/", "s"), ("", "s"), (&info.url, ""), (&info.url, "two words")] {
-        assert!(matches!(set(url, secret), Outcome::Refused { retry: Retry::Never, .. }), "{url} {secret}");
+        assert!(matches!(set(url, secret), Err(Rejection::Refused { retry: Retry::Never, .. })), "{url} {secret}");
     }
 }
 

@@ -6,7 +6,7 @@ mod setup;
 use std::time::Duration;
 
 use hoopoe_channels::wechat::{Settings as WechatSettings, Wechat};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings, Webhook};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings, Webhook};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ fn a_reply_needs_an_address() {
 #[test]
 fn each_answer_to_a_send_has_its_outcome() {
     let answered = |status: u16, body: &str| sent::outcome::<Wechat>(status, &HeaderMap::new(), body);
-    assert_eq!(answered(200, r#"{"errcode":0,"errmsg":"ok"}"#), Outcome::Sent);
+    assert_eq!(answered(200, r#"{"errcode":0,"errmsg":"ok"}"#), Ok(()));
     for (code, words, retry, reason) in [
         (40001, "invalid credential", Retry::NewToken, "40001 invalid credential"),
         (40014, "invalid access_token", Retry::NewToken, "40014 invalid access_token"),
@@ -175,10 +175,10 @@ fn a_token_is_read_or_the_reason_is_told() {
         ("", Retry::Never),
     ] {
         let refused = Wechat::read_token(StatusCode::OK, body.as_bytes()).expect_err(body);
-        assert!(matches!(refused, Outcome::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
+        assert!(matches!(refused, Rejection::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
     }
     let frozen = Wechat::read_token(StatusCode::OK, br#"{"errcode":40243,"errmsg":"x"}"#).expect_err("refused");
-    assert_eq!(frozen, refused("40243: the AppSecret is frozen (开发密钥 > 解冻); x", Retry::BadCredential));
+    assert_eq!(Err(frozen), refused("40243: the AppSecret is frozen (开发密钥 > 解冻); x", Retry::BadCredential));
 }
 
 #[test]

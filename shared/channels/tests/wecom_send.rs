@@ -6,7 +6,7 @@ mod setup;
 use std::time::Duration;
 
 use hoopoe_channels::wecom::{Settings as WecomSettings, Wecom};
-use hoopoe_channels::{Outcome, Retry, Sender, Settings};
+use hoopoe_channels::{Rejection, Retry, Sender, Settings};
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
@@ -78,8 +78,8 @@ fn a_reply_needs_a_member() {
 #[test]
 fn each_answer_to_a_send_has_its_outcome() {
     for (status, body, outcome) in [
-        (200, r#"{"errcode":0,"errmsg":"ok","msgid":"xxxx"}"#, Outcome::Sent),
-        (200, r#"{"errcode":0,"errmsg":"ok","invaliduser":""}"#, Outcome::Sent),
+        (200, r#"{"errcode":0,"errmsg":"ok","msgid":"xxxx"}"#, Ok(())),
+        (200, r#"{"errcode":0,"errmsg":"ok","invaliduser":""}"#, Ok(())),
         (
             200,
             r#"{"errcode":0,"errmsg":"ok","invaliduser":"zhangmei"}"#,
@@ -156,7 +156,7 @@ fn a_token_is_read_or_the_reason_is_told() {
         ("", Retry::Never),
     ] {
         let refused = Wecom::read_token(StatusCode::OK, body.as_bytes()).expect_err(body);
-        assert!(matches!(refused, Outcome::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
+        assert!(matches!(refused, Rejection::Refused { retry: told, .. } if told == retry), "{body} {refused:?}");
     }
 }
 

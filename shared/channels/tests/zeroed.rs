@@ -13,7 +13,7 @@ use std::slice;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use hoopoe_channels::contract::counterpart::Counterpart;
-use hoopoe_channels::{Sender, Settings, Webhook, telegram, with_platform};
+use hoopoe_channels::{Rotation, Sender, Settings, Webhook, rotation, telegram, with_platform};
 use hoopoe_message::Channel;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -138,6 +138,13 @@ fn a_renewed_secret_leaves_neither_behind() {
             assert_eq!(left_behind(secret.as_bytes(), renew), 0, "{secret}");
         }
     }
+}
+
+#[test]
+fn a_key_of_the_bots_own_leaves_nothing_behind() {
+    let Some(Rotation::Own(own)) = rotation(Channel::Webchat) else { panic!("nobody else knows it") };
+    let random = "0f".repeat(32);
+    assert_eq!(left_behind(random.as_bytes(), || drop(own.renew(&random))), 0);
 }
 
 /// The test can fail.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hoopoe_aws::Clock;
-use hoopoe_channels::{ApiRequest, Echo, Outcome, Part, Retry, Sender};
+use hoopoe_channels::{ApiRequest, Echo, Part, Rejection, Retry, Sender};
 use hoopoe_keyring::{
     AccessToken, KeyName, Keyring, KeyringError, Place, Purpose, Quota, Quotas, Secret, TokenError, Tokens, Turn,
 };
@@ -113,19 +113,12 @@ impl<S: Sender, H: Http> Api<S, H> {
         has_turn: &mut bool,
     ) -> Result<(), End> {
         let Part { request, fallback, repeatable_for, fallback_repeatable_for } = part;
-        let ended = match self.request(sending, request, repeatable_for, passage, has_turn).await {
-            Err(End::Failed { kind: Kind::Refused(Retry::Fallback), reason }) => match fallback {
-                Some(fallback) => self.request(sending, fallback, fallback_repeatable_for, passage, has_turn).await,
-                None => Err(End::failed(Kind::Refused(Retry::Never), reason)),
-            },
-            ended => ended,
-        };
-        ended.map_err(|end| match end {
-            End::Failed { kind: Kind::Refused(Retry::Fallback), reason } => {
-                End::failed(Kind::Refused(Retry::Never), reason)
+        match (self.request(sending, request, repeatable_for, passage, has_turn).await, fallback) {
+            (Err(End::Failed { kind: Kind::Refused(Retry::Fallback), .. }), Some(fallback)) => {
+                self.request(sending, fallback, fallback_repeatable_for, passage, has_turn).await
             }
-            other => other,
-        })
+            (ended, _) => ended,
+        }
     }
 
     /// Sends a request, and once more with a new access token where the platform does not accept the one it came with.
@@ -170,10 +163,10 @@ impl<S: Sender, H: Http> Api<S, H> {
             }
             Unanswered::Broken(broken @ (Broken::NoAnswer | Broken::Broke)) => unknown(repeatable_for, broken),
         })?;
-        match echo.cut(S::outcome(answer.status, &answer.headers, &answer.body)) {
-            Outcome::Sent => Ok(()),
-            Outcome::Refused { reason, retry } => Err(self.refused(sending.bot, reason, retry).await),
-            Outcome::Unknown { reason } => Err(unknown(repeatable_for, reason)),
+        match S::outcome(answer.status, &answer.headers, &answer.body).map_err(|rejection| echo.cut(rejection)) {
+            Ok(()) => Ok(()),
+            Err(Rejection::Refused { reason, retry }) => Err(self.refused(sending.bot, reason, retry).await),
+            Err(Rejection::Unknown { reason }) => Err(unknown(repeatable_for, reason)),
         }
     }
 
@@ -220,15 +213,14 @@ impl<S: Sender, H: Http> Api<S, H> {
                     Unanswered::Unsendable(end) => end,
                     Unanswered::Broken(broken) => End::failed(Kind::Unready, broken),
                 })?;
-                match S::read_token(answer.status, &answer.body).map_err(|outcome| echo.cut(outcome)) {
+                match S::read_token(answer.status, &answer.body).map_err(|rejection| echo.cut(rejection)) {
                     Ok(token) => Ok((token.secret, token.lifetime)),
-                    Err(Outcome::Refused { reason, retry: retry @ (Retry::Never | Retry::BadCredential) }) => {
+                    Err(Rejection::Refused { reason, retry: retry @ (Retry::Never | Retry::BadCredential) }) => {
                         Err(End::failed(Kind::Refused(retry), reason))
                     }
-                    Err(Outcome::Refused { reason, .. } | Outcome::Unknown { reason }) => {
+                    Err(Rejection::Refused { reason, .. } | Rejection::Unknown { reason }) => {
                         Err(End::failed(Kind::Unready, reason))
                     }
-                    Err(Outcome::Sent) => Err(End::failed(Kind::Unready, "no access token came")),
                 }
             }
         };

@@ -70,6 +70,26 @@ pub struct Secret<K> {
     pub keys: K,
 }
 
+/// What a live version verified.
+#[derive(Debug)]
+pub struct Verified<K, T> {
+    /// The version that accepted it.
+    pub by: Arc<Secret<K>>,
+    /// What it was verified as.
+    pub value: T,
+}
+
+/// Why no live version verified something.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError<E> {
+    /// None accepts it; what the current one says, or the first that finds another fault than a forgery.
+    #[error(transparent)]
+    Rejected(E),
+    /// The versions cannot be had.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+}
+
 /// The versions of a secret that are live: one, or two and in haste three while a rotation is on.
 #[derive(Debug)]
 pub struct Live<K> {
@@ -205,36 +225,34 @@ impl<K: DeserializeOwned> Keyring<K> {
     /// Verifies something with each live version until one accepts it, the current one first. Where all find it forged,
     /// the table is asked for versions that are newer than those in memory, but not more often than every few seconds.
     ///
-    /// `Ok(Err(_))` is what the current version says where none accepts.
-    ///
     /// # Errors
     ///
-    /// As [`Keyring::get`].
+    /// If no version accepts it, or as [`Keyring::get`].
     pub async fn verify<T, E>(
         &self,
         bot: &BotId,
         verify: impl Fn(&K) -> Result<T, E>,
         is_forged: impl Fn(&E) -> bool,
-    ) -> Result<Result<(Arc<Secret<K>>, T), E>, KeyringError> {
+    ) -> Result<Verified<K, T>, VerifyError<E>> {
         let mut live = self.get(bot).await?;
         loop {
             let mut first = None;
             for secret in &live.secrets {
                 match verify(&secret.keys) {
-                    Ok(verified) => {
+                    Ok(value) => {
                         self.used(bot, &live, secret.version, true).await;
-                        return Ok(Ok((Arc::clone(secret), verified)));
+                        return Ok(Verified { by: Arc::clone(secret), value });
                     }
                     Err(error) if is_forged(&error) => {
                         first.get_or_insert(error);
                     }
-                    Err(error) => return Ok(Err(error)),
+                    Err(error) => return Err(VerifyError::Rejected(error)),
                 }
             }
             let forged = first.expect("one version is live, and it said no");
             match self.look_again(bot, &live).await? {
                 Some(newer) => live = newer,
-                None => return Ok(Err(forged)),
+                None => return Err(VerifyError::Rejected(forged)),
             }
         }
     }

@@ -38,7 +38,7 @@ use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use hoopoe_message::{BotId, Channel};
 
 pub use audit::{Actor, Audit, Entry};
-pub use keyring::{Keyring, Live, Place, Secret};
+pub use keyring::{Keyring, Live, Place, Secret, Verified, VerifyError};
 pub use lifecycle::{History, IllegalMove, Move, State, Version};
 pub use operator::Operator;
 pub use quota::{Quota, QuotaError, Quotas, Turn};

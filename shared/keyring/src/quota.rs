@@ -76,7 +76,7 @@ use serde::{Deserialize, Serialize};
 
 use day::Day;
 use rate::{Ask, Division, Guess, Micros, Rate};
-use table::read;
+use table::{Conditional, read};
 
 use crate::{KeyName, number};
 
@@ -302,7 +302,7 @@ impl Quotas {
             .expression_attribute_names("#value", "next_at")
             .expression_attribute_names("#paused", "paused_until")
             .expression_attribute_values(":until", number(until));
-        if let Err(item) = self.update(update).await? {
+        if let Conditional::Failed(item) = self.update(update).await? {
             local.rate.pause(read(&item, "paused_until")?);
         }
         Ok(())
@@ -348,8 +348,8 @@ impl Quotas {
                 Err(later) => return Ok(Reserved::Later(later)),
             };
             match self.update(self.slots(key, &ask)).await? {
-                Ok(item) => rate.granted(&ask, read(&item, "next_at")?),
-                Err(item) => rate.refused(read(&item, "next_at")?, read(&item, "paused_until")?),
+                Conditional::Made(item) => rate.granted(&ask, read(&item, "next_at")?),
+                Conditional::Failed(item) => rate.refused(read(&item, "next_at")?, read(&item, "paused_until")?),
             }
         }
         let now = self.now();
@@ -401,8 +401,8 @@ impl Quotas {
                         .expression_attribute_values(":units", number(units))
                         .expression_attribute_values(":last", number(last));
                     match self.update(update).await? {
-                        Ok(item) => day.granted(date, units, read(&item, "used")?),
-                        Err(item) => day.refused(date, read(&item, "used")?),
+                        Conditional::Made(item) => day.granted(date, units, read(&item, "used")?),
+                        Conditional::Failed(item) => day.refused(date, read(&item, "used")?),
                     }
                 }
             }

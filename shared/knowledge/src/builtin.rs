@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use hoopoe_message::Language;
+use hoopoe_message::{Language, command};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -88,7 +88,7 @@ static BUILTIN: LazyLock<Builtin> = LazyLock::new(|| {
         reply: Some(Reply { title, answers }),
     });
     let questions = questions.into_iter().map(|CommonQuestion { id, wordings }| Topic { id, wordings, reply: None });
-    Builtin { texts: parse(texts), topics: small_talk.chain(questions).collect(), background: parse(background) }
+    Builtin { texts: read_texts(texts), topics: small_talk.chain(questions).collect(), background: parse(background) }
 });
 
 /// What every bot knows.
@@ -102,7 +102,17 @@ pub fn builtin() -> &'static Builtin {
 pub(crate) fn digest() -> [u8; 32] {
     let mut digest = Sha256::new();
     FILES.iter().for_each(|file| digest.update(file));
+    [true, false].map(command::help).iter().for_each(|help| digest.update(help));
     digest.finalize().into()
+}
+
+/// The texts, with the commands where they belong.
+fn read_texts(file: &str) -> BTreeMap<TextName, ByLanguage<String>> {
+    let mut texts: BTreeMap<TextName, ByLanguage<String>> = parse(file);
+    for (language, text) in texts.values_mut().flatten() {
+        *text = text.replace("{commands}", &command::help(language.as_str() == "zh"));
+    }
+    texts
 }
 
 fn parse<T: serde::de::DeserializeOwned>(file: &str) -> T {

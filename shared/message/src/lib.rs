@@ -7,7 +7,7 @@
 //! | [`conversation`] | [`Conversation`]: the key under which sessions, claims and order are kept |
 //! | [`inbound`] | [`InboundMessage`]: one verified, claimed and numbered message on its way to inference |
 //! | [`reply`] | [`Reply`]: one answer on its way to a platform; [`Decision`]: how the bot came to it |
-//! | [`command`] | [`Command`]: `/start`, `/help`, `/new`, `/lang` |
+//! | [`command`] | [`COMMANDS`]: what people type to steer the bot; [`Command`]: what it is read as |
 //! | [`language`] | [`Language`]: a two- or three-letter language code |
 //! | [`time`] | [`Timestamp`]: milliseconds since the Unix epoch |
 //! | [`wire`] | the versioned JSON form in which messages and replies stand in a queue |
@@ -24,7 +24,7 @@ pub mod time;
 pub mod wire;
 
 pub use channel::{BotId, Channel};
-pub use command::Command;
+pub use command::{COMMANDS, Command, CommandSpec};
 pub use conversation::Conversation;
 pub use inbound::{ChannelEvent, Content, InboundMessage, MessageId};
 pub use language::Language;

@@ -1,14 +1,10 @@
 //! The platforms' side of a rotation.
 
-use hoopoe_channels::telegram::{self, SendKeys, Telegram};
-use hoopoe_channels::webchat::{Keys, SessionId};
-use hoopoe_channels::{Outcome, Sender, with_platform};
+use hoopoe_channels::contract::rotation::ChosenKey;
+use hoopoe_channels::{CheckRejection, Rotation, Sender, rotation, with_platform};
 use hoopoe_keyring::{KeyName, Purpose};
 use hoopoe_message::{Channel, Timestamp};
 use reqwest::{Client, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
-use zeroize::Zeroizing;
 
 use crate::http::{Answer, Unreachable, call};
 
@@ -63,9 +59,9 @@ pub enum PlatformError {
     /// The stored keys are not of the shape this version reads.
     #[error("the stored keys are of an unknown shape")]
     Shape,
-    /// Telegram posts nowhere.
-    #[error("Telegram has no webhook for this bot: `hoopoe channel add telegram --set-webhook` sets one")]
-    NoWebhook,
+    /// The platform posts nowhere.
+    #[error("{0} has no webhook for this bot: `hoopoe channel add {0} --set-webhook` sets one")]
+    NoWebhook(Channel),
     /// Our own webhook does not accept the version.
     #[error("the bot's own webhook answers {0} to a request with this version")]
     Webhook(StatusCode),
@@ -82,24 +78,25 @@ impl HttpPlatforms {
         Self(client)
     }
 
-    /// Where Telegram posts what people say to the bot.
-    async fn telegram_url(&self, send: &SendKeys) -> Result<String, PlatformError> {
-        let answer = call(&self.0, send.webhook_info().map_err(|_| PlatformError::Shape)?).await?;
-        let info = telegram::rotation::read_webhook_info(answer.status, &answer.body)
-            .map_err(|outcome| fault(&answer, outcome))?;
-        if info.url.is_empty() { Err(PlatformError::NoWebhook) } else { Ok(info.url) }
+    /// Where the platform posts what people say to the bot.
+    async fn url(&self, channel: Channel, chosen: &dyn ChosenKey, send: &[u8]) -> Result<String, PlatformError> {
+        let answer = call(&self.0, chosen.ask_url(send).ok_or(PlatformError::Shape)?).await?;
+        let url = chosen.read_url(answer.status, &answer.body).map_err(|rejection| fault(&answer, rejection))?;
+        url.ok_or(PlatformError::NoWebhook(channel))
     }
 
-    /// Posts an update that tells of nothing, as Telegram does it with this secret token.
-    async fn test_telegram(&self, secret_token: &SecretString, send: &SendKeys) -> Result<(), PlatformError> {
-        let url = self.telegram_url(send).await?;
-        let request = self
-            .0
-            .post(url)
-            .header("X-Telegram-Bot-Api-Secret-Token", secret_token.expose_secret())
-            .header("Content-Type", "application/json")
-            .body(r#"{"update_id":0}"#);
-        let answered = request.send().await.map_err(Unreachable::from)?;
+    /// Posts to the bot's own webhook what the platform would post with this secret.
+    async fn probe(
+        &self,
+        channel: Channel,
+        chosen: &dyn ChosenKey,
+        secret: &[u8],
+        send: &[u8],
+    ) -> Result<(), PlatformError> {
+        let url = self.url(channel, chosen, send).await?;
+        let request = chosen.probe(&url, secret).ok_or(PlatformError::Shape)?;
+        let request = reqwest::Request::try_from(request).map_err(Unreachable::from)?;
+        let answered = self.0.execute(request).await.map_err(Unreachable::from)?;
         if answered.status().is_success() { Ok(()) } else { Err(PlatformError::Webhook(answered.status())) }
     }
 
@@ -107,44 +104,32 @@ impl HttpPlatforms {
         let keys: P::Keys = serde_json::from_slice(secret).map_err(|_| PlatformError::Shape)?;
         let Some(request) = P::check_request(&keys) else { return Ok(Tested::NotTestable) };
         let answer = call(&self.0, request.map_err(|_| PlatformError::Shape)?).await?;
-        match P::read_check(answer.status, &answer.headers, &answer.body) {
-            Outcome::Sent => Ok(Tested::Accepted),
-            failed => Err(fault(&answer, failed)),
-        }
+        P::read_check(answer.status, &answer.headers, &answer.body).map_err(|rejection| fault(&answer, rejection))?;
+        Ok(Tested::Accepted)
     }
 }
 
 impl Platforms for HttpPlatforms {
     async fn set(&self, key: &KeyName, secret: &[u8], send: Option<&[u8]>) -> Result<(), PlatformError> {
-        // The page's tokens are signed and verified by us alone.
-        let (Channel::Telegram, Some(send)) = (key.channel, send) else { return Ok(()) };
-        let send: SendKeys = serde_json::from_slice(send).map_err(|_| PlatformError::Shape)?;
-        let url = self.telegram_url(&send).await?;
-        let request = send.set_webhook(&url, &secret_token(secret)?).map_err(|_| PlatformError::Shape)?;
-        let answer = call(&self.0, request).await?;
-        match Telegram::outcome(answer.status, &answer.headers, &answer.body) {
-            Outcome::Sent => Ok(()),
-            failed => Err(fault(&answer, failed)),
-        }
+        let (Some(Rotation::Chosen(chosen)), Some(send)) = (rotation(key.channel), send) else { return Ok(()) };
+        let url = self.url(key.channel, chosen, send).await?;
+        let answer = call(&self.0, chosen.set(send, &url, secret).ok_or(PlatformError::Shape)?).await?;
+        chosen.read_set(answer.status, &answer.headers, &answer.body).map_err(|rejection| fault(&answer, rejection))
     }
 
     async fn test(&self, key: &KeyName, secret: &[u8], send: Option<&[u8]>) -> Result<Tested, PlatformError> {
-        match (key.purpose, key.channel, send) {
-            (Purpose::Webhook, Channel::Telegram, Some(send)) => {
-                let send = serde_json::from_slice(send).map_err(|_| PlatformError::Shape)?;
-                self.test_telegram(&secret_token(secret)?, &send).await?;
+        match (key.purpose, rotation(key.channel), send) {
+            (Purpose::Webhook, Some(Rotation::Chosen(chosen)), Some(send)) => {
+                self.probe(key.channel, chosen, secret, send).await?;
                 Ok(Tested::Accepted)
             }
-            (Purpose::Webhook, Channel::Webchat, _) => {
-                let Keys { signing_key } = serde_json::from_slice(secret).map_err(|_| PlatformError::Shape)?;
-                let (session, now) = (SessionId::from_random([0; 16]), Timestamp::now());
-                let token = signing_key.mint(&key.bot, &session, now).token;
-                signing_key.verify(&key.bot, &token, now).map_err(|_| PlatformError::Shape)?;
-                Ok(Tested::Accepted)
+            (Purpose::Webhook, Some(Rotation::Own(own)), _) => {
+                let works = own.works(secret, &key.bot, Timestamp::now());
+                works.then_some(Tested::Accepted).ok_or(PlatformError::Shape)
             }
             (Purpose::Webhook, ..) => Ok(Tested::NotTestable),
-            (Purpose::Send, channel, _) => with_platform!(
-                channel,
+            (Purpose::Send, ..) => with_platform!(
+                key.channel,
                 P => self.check::<P>(secret).await,
                 webchat => Ok(Tested::NotTestable)
             ),
@@ -152,19 +137,9 @@ impl Platforms for HttpPlatforms {
     }
 }
 
-/// The secret token in stored webhook keys of Telegram.
-fn secret_token(webhook: &[u8]) -> Result<SecretString, PlatformError> {
-    let mut keys: Value = serde_json::from_slice(webhook).map_err(|_| PlatformError::Shape)?;
-    match keys.get_mut("secret_token").map(Value::take) {
-        Some(Value::String(token)) => Ok(Zeroizing::new(token).as_str().into()),
-        _ => Err(PlatformError::Shape),
-    }
-}
-
-fn fault(answer: &Answer, outcome: Outcome) -> PlatformError {
-    match answer.echo.cut(outcome) {
-        Outcome::Refused { reason, retry: hoopoe_channels::Retry::BadCredential } => PlatformError::Refused(reason),
-        Outcome::Refused { reason, .. } | Outcome::Unknown { reason } => PlatformError::Unclear(reason),
-        Outcome::Sent => PlatformError::Unclear("its answer is not understood".into()),
+fn fault(answer: &Answer, rejection: impl Into<CheckRejection>) -> PlatformError {
+    match answer.echo.cut(rejection.into()) {
+        CheckRejection::BadCredential { reason } => PlatformError::Refused(reason),
+        CheckRejection::Inconclusive { reason } => PlatformError::Unclear(reason),
     }
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hoopoe_channels::telegram;
+use hoopoe_channels::{Rotation, rotation};
 use hoopoe_keyring::keyring::LOOK_AGAIN;
 use hoopoe_keyring::{History, KeyName, KeyringError, Move, Purpose, Stored, Use, Uses, Vault, Version};
 use hoopoe_message::{Channel, Timestamp};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::platforms::{PlatformError, Platforms};
@@ -127,7 +126,25 @@ pub enum RotationError {
 /// Whether a key is rotated without a person: the platform lets us choose it, or nobody but us knows it.
 #[must_use]
 pub fn is_automatic(key: &KeyName) -> bool {
-    key.purpose == Purpose::Webhook && matches!(key.channel, Channel::Telegram | Channel::Webchat)
+    automatic(key).is_some()
+}
+
+fn automatic(key: &KeyName) -> Option<Rotation> {
+    rotation(key.channel).filter(|_| key.purpose == Purpose::Webhook)
+}
+
+/// The key to send with, where a key can only be rotated or tried with that.
+///
+/// # Errors
+///
+/// As [`in_force`].
+pub async fn needed_to_send(ledger: &impl Ledger, key: &KeyName) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> {
+    match automatic(key) {
+        Some(Rotation::Chosen(_)) => {
+            in_force(ledger, &KeyName { purpose: Purpose::Send, ..key.clone() }).await.map(Some)
+        }
+        Some(Rotation::Own(_)) | None => Ok(None),
+    }
 }
 
 /// Rotates a key that [`is_automatic`]: from where the last run stopped, or else from the beginning.
@@ -141,24 +158,20 @@ pub fn is_automatic(key: &KeyName) -> bool {
 ///
 /// Where a step fails.
 pub async fn rotate(ledger: &impl Ledger, platforms: &impl Platforms, key: &KeyName) -> Result<u64, RotationError> {
-    if !is_automatic(key) {
-        return Err(RotationError::ByHand(key.clone()));
-    }
+    let rotation = automatic(key).ok_or_else(|| RotationError::ByHand(key.clone()))?;
     let history = ledger.history(key).await?;
     let current = history.current().ok_or_else(|| KeyringError::Missing(key.clone()))?.number;
     let pending = match history.pending() {
         Some(pending) => *pending,
         None => {
-            let renewed = renew(key, &ledger.open(key, current).await?)?;
+            let renewed = renew(rotation, &ledger.open(key, current).await?);
+            let renewed = renewed.ok_or_else(|| RotationError::Make(key.clone()))?;
             ledger.add(key, renewed.expose_secret().as_bytes()).await?
         }
     };
     let version = pending.number;
     let secret = ledger.open(key, version).await?;
-    let send = match key.channel {
-        Channel::Telegram => Some(in_force(ledger, &KeyName { purpose: Purpose::Send, ..key.clone() }).await?),
-        _ => None,
-    };
+    let send = needed_to_send(ledger, key).await?;
     let send = send.as_ref().map(|send| send.as_slice());
     // The platform may use it from the moment it is told, so every function has to be able to know it by then. The table
     // counts in whole seconds.
@@ -197,25 +210,26 @@ pub async fn in_force(ledger: &impl Ledger, key: &KeyName) -> Result<Zeroizing<V
     ledger.open(key, current.number).await
 }
 
-/// A new value for a key, from the one in force.
-fn renew(key: &KeyName, current: &[u8]) -> Result<SecretString, RotationError> {
-    let fault = || RotationError::Make(key.clone());
-    match key.channel {
-        Channel::Telegram => {
-            let token = random().ok_or_else(fault)?;
-            telegram::rotation::renew(current, token.expose_secret()).ok_or_else(fault)
-        }
-        _ => signing_key().ok_or_else(fault),
+/// A new value for a key, from the one in force; `None` if that cannot be read, or the system has no random numbers.
+fn renew(rotation: Rotation, current: &[u8]) -> Option<SecretString> {
+    let random = random()?;
+    match rotation {
+        Rotation::Own(own) => Some(own.renew(random.expose_secret())),
+        Rotation::Chosen(chosen) => chosen.renew(current, random.expose_secret()),
     }
 }
 
-/// New keys for a bot of the web chat; `None` where the system has no random numbers.
+/// Webhook keys of a channel whose key nobody but its functions knows; `None` if it has none such, or the system has no
+/// random numbers.
 #[must_use]
-pub fn signing_key() -> Option<SecretString> {
-    Some(json!({ "signing_key": random()?.expose_secret() }).to_string().into())
+pub fn own_key(channel: Channel) -> Option<SecretString> {
+    match rotation(channel) {
+        Some(Rotation::Own(own)) => Some(own.renew(random()?.expose_secret())),
+        Some(Rotation::Chosen(_)) | None => None,
+    }
 }
 
-/// 32 random bytes as hex digits, which are also letters that Telegram allows in a secret token.
+/// 32 random bytes as hexadecimal digits.
 fn random() -> Option<SecretString> {
     let mut bytes = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(bytes.as_mut()).ok()?;

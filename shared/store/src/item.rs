@@ -1,8 +1,12 @@
-//! Reading and writing attributes.
+//! Reading and writing attributes, and updates with a condition.
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::StoreError;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -21,6 +25,34 @@ pub(crate) fn read_number(item: &Item, name: &str) -> Option<u64> {
 
 pub(crate) fn read_text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// What became of an update with a condition.
+pub(crate) enum Conditional {
+    /// It was made; what it returns.
+    Made(Item),
+    /// Its condition did not hold; the item as it is.
+    Failed(Item),
+}
+
+/// Makes an update, if its condition holds.
+///
+/// # Errors
+///
+/// When DynamoDB does not answer; it is not known then whether the update was made.
+pub(crate) async fn conditional(
+    update: UpdateItemFluentBuilder,
+    operation: &'static str,
+) -> Result<Conditional, StoreError> {
+    match update.send().await {
+        Ok(output) => Ok(Conditional::Made(output.attributes.unwrap_or_default())),
+        Err(error) => match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(Conditional::Failed(failed.item().cloned().unwrap_or_default()))
+            }
+            _ => Err(StoreError::call(operation, &error)),
+        },
+    }
 }
 
 /// The size of an item as DynamoDB counts it: its names, and its values ("Amazon DynamoDB item sizes and formats").

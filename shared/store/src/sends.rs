@@ -26,7 +26,6 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementRequest, ReturnValue, ReturnValuesOnConditionCheckFailure,
@@ -35,7 +34,7 @@ use aws_types::SdkConfig;
 use hoopoe_message::{Conversation, Reply, Timestamp};
 
 use crate::StoreError;
-use crate::item::{Item, number, text};
+use crate::item::{Conditional, Item, conditional, number, text};
 use crate::joined::{Joined, quoted, statement};
 use ledger::{Beginning, Change, Entry, Ledger, State, before};
 
@@ -192,9 +191,9 @@ impl Sends {
         if let Some(after) = reply.after {
             begin = begin.expression_attribute_values(":after", number(after));
         }
-        let item = match self.conditional(begin).await? {
-            Ok(item) => return Ok(Begin::Send(Attempt { item, ..attempt })),
-            Err(item) => item,
+        let item = match conditional(begin, OPERATION).await? {
+            Conditional::Made(item) => return Ok(Begin::Send(Attempt { item, ..attempt })),
+            Conditional::Failed(item) => item,
         };
         let (mut begun, item) = self.amend(&reply.conversation, item, now, |ledger| ledger.begin(reply, &by)).await?;
         if let Begin::Send(attempt) | Begin::Unknown(attempt) = &mut begun {
@@ -373,9 +372,9 @@ impl Sends {
                 Change::Keep(outcome) => return Ok((outcome, item)),
                 Change::Write(outcome) => outcome,
             };
-            match self.conditional(self.amendment(conversation, &item, &ledger, now)).await? {
-                Ok(after) => return Ok((outcome, after)),
-                Err(other) => item = other,
+            match conditional(self.amendment(conversation, &item, &ledger, now), OPERATION).await? {
+                Conditional::Made(after) => return Ok((outcome, after)),
+                Conditional::Failed(other) => item = other,
             }
         }
         Err(StoreError::busy(OPERATION, "others change the item all the time"))
@@ -493,19 +492,6 @@ impl Sends {
         let read = self.client.get_item().table_name(&self.table).key("conversation", key).consistent_read(true);
         let read = read.send().await.map_err(|error| StoreError::call("reading a send record", &error))?;
         Ok(read.item.unwrap_or_default())
-    }
-
-    /// The item after the update, or, where the condition did not hold, as it is.
-    async fn conditional(&self, update: UpdateItemFluentBuilder) -> Result<Result<Item, Item>, StoreError> {
-        match update.send().await {
-            Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Err(failed.item().cloned().unwrap_or_default()))
-                }
-                _ => Err(StoreError::call(OPERATION, &error)),
-            },
-        }
     }
 }
 

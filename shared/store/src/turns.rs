@@ -12,7 +12,6 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_types::SdkConfig;
@@ -20,7 +19,7 @@ use hoopoe_message::{Conversation, Decision, InboundMessage, Timestamp, wire};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::item::{Item, number, read_number, read_text, text};
+use crate::item::{Conditional, Item, conditional, number, read_number, read_text, text};
 use crate::sessions::Gathering;
 
 /// How long a turn is kept: as long as its message may come again.
@@ -101,8 +100,8 @@ impl Turns {
             .expression_attribute_values(":now", number(now.as_millis()))
             .return_values(ReturnValue::AllNew);
         let item = match conditional(begin, WRITING).await? {
-            Ok(item) => return Ok(Write::Yes(joined(&item)?)),
-            Err(item) => item,
+            Conditional::Made(item) => return Ok(Write::Yes(joined(&item)?)),
+            Conditional::Failed(item) => item,
         };
         if let Some(answer) = answer(&item)? {
             return Ok(Write::Written(answer));
@@ -134,8 +133,10 @@ impl Turns {
             .condition_expression("attribute_not_exists(#answer)")
             .expression_attribute_values(":answer", text(json));
         match conditional(store, ANSWERING).await? {
-            Ok(_) => Ok(written),
-            Err(item) => answer(&item)?.ok_or(StoreError::Shape { operation: ANSWERING, what: "answer" }),
+            Conditional::Made(_) => Ok(written),
+            Conditional::Failed(item) => {
+                answer(&item)?.ok_or(StoreError::Shape { operation: ANSWERING, what: "answer" })
+            }
         }
     }
 
@@ -170,7 +171,7 @@ impl Turns {
             .expression_attribute_names("#joined", format!("{JOINED}{}", message.number))
             .expression_attribute_names("#until", "until")
             .expression_attribute_values(":joined", text(wire::encode(message)));
-        Ok(conditional(join, JOINING).await?.is_ok())
+        Ok(matches!(conditional(join, JOINING).await?, Conditional::Made(_)))
     }
 
     fn update(&self, conversation: &Conversation, of: u64, now: Timestamp) -> UpdateItemFluentBuilder {
@@ -183,22 +184,6 @@ impl Turns {
             .expression_attribute_values(":expires", number(now.plus(LIFETIME).as_secs()))
             .return_values(ReturnValue::None)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-    }
-}
-
-/// Whether the update was made, and what it returns; the item as it is where its condition did not hold.
-async fn conditional(
-    update: UpdateItemFluentBuilder,
-    operation: &'static str,
-) -> Result<Result<Item, Item>, StoreError> {
-    match update.send().await {
-        Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
-        Err(error) => match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                Ok(Err(failed.item().cloned().unwrap_or_default()))
-            }
-            _ => Err(StoreError::call(operation, &error)),
-        },
     }
 }
 

@@ -7,7 +7,7 @@ use hoopoe_aws::{Clock, Environment, SdkConfig, client};
 use hoopoe_channels::{
     Incoming, PublishedKey, Received, Refusal, Request as ChannelRequest, Response as ChannelResponse, Webhook,
 };
-use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret};
+use hoopoe_keyring::{Keyring, KeyringError, Place, Purpose, Secret, VerifyError};
 use hoopoe_message::{BotId, Timestamp};
 use hoopoe_telemetry::{Fatal, metrics};
 use lambda_http::http::{Method, StatusCode};
@@ -174,7 +174,8 @@ impl<W: Webhook, E: Extension<W>> Handler<W, E> {
     ) -> Result<(Arc<Secret<W::Keys>>, Received), Fault> {
         let now = self.clock.now();
         let receive = |keys: &W::Keys| W::receive(keys, &request, now);
-        Ok(self.keyring.verify(bot, receive, |refusal| matches!(refusal, Refusal::Forged(_))).await??)
+        let verified = self.keyring.verify(bot, receive, |refusal| matches!(refusal, Refusal::Forged(_))).await?;
+        Ok((verified.by, verified.value))
     }
 }
 
@@ -207,6 +208,15 @@ enum Fault {
     Intake(#[from] crate::IntakeError),
     #[error(transparent)]
     Unpublished(#[from] UnpublishedError),
+}
+
+impl From<VerifyError<Refusal>> for Fault {
+    fn from(error: VerifyError<Refusal>) -> Self {
+        match error {
+            VerifyError::Rejected(refusal) => Self::Refused(refusal),
+            VerifyError::Keyring(error) => Self::Keys(error),
+        }
+    }
 }
 
 impl Fault {

@@ -3,7 +3,7 @@
 use hoopoe_keyring::{KeyName, Purpose};
 use hoopoe_message::{BotId, Channel};
 use hoopoe_rotation::platforms::Tested;
-use hoopoe_rotation::rotation::{Ledger, in_force};
+use hoopoe_rotation::rotation::{Ledger, needed_to_send};
 use hoopoe_rotation::{HttpPlatforms, Platforms, http};
 use serde_json::json;
 
@@ -26,12 +26,7 @@ pub(super) async fn run(channel: &Channel, bot: &BotId, stack: &Stack, global: &
         let key = KeyName { channel: *channel, bot: bot.clone(), purpose };
         let history = tables.history(&key).await?;
         let uses = tables.uses(&key).await?;
-        let send = match (channel, purpose) {
-            (Channel::Telegram, Purpose::Webhook) => {
-                Some(in_force(&tables, &KeyName { purpose: Purpose::Send, ..key.clone() }).await?)
-            }
-            _ => None,
-        };
+        let send = needed_to_send(&tables, &key).await?;
         for version in history.live() {
             let secret = tables.open(&key, version.number).await?;
             let tested = match platforms.test(&key, &secret, send.as_ref().map(|send| send.as_slice())).await {

@@ -11,8 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::Outcome;
-use crate::contract::sender::MAX_REASON_BYTES;
+use crate::contract::rejection::{MAX_REASON_BYTES, Reason};
 
 /// A value of the request is looked for in its whole length from here on; what is shorter may be a word like any other.
 const SHORTEST_VALUE: usize = 8;
@@ -33,14 +32,12 @@ impl Echo {
         Self(request.clone())
     }
 
-    /// The outcome of the request, without what its reason repeats of it.
+    /// What became of the request, without what its reason repeats of it.
     #[must_use]
-    pub fn cut(&self, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Refused { reason, retry } => Outcome::Refused { reason: self.cut_text(&reason), retry },
-            Outcome::Unknown { reason } => Outcome::Unknown { reason: self.cut_text(&reason) },
-            Outcome::Sent => Outcome::Sent,
-        }
+    pub fn cut<R: Reason>(&self, mut rejection: R) -> R {
+        let reason = rejection.reason();
+        *reason = self.cut_text(reason);
+        rejection
     }
 
     /// The text with `…` for what is quoted.
@@ -156,7 +153,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{ApiRequest, Retry};
+    use crate::{ApiRequest, Rejection, Retry};
 
     const TOKEN: &str = "123456789:AAE-planted_token-0123456789";
 
@@ -218,8 +215,12 @@ mod tests {
             (ApiRequest::post_json("https://a.example/", body.clone()).expect("a request"), "planted\\\"secret"),
             (ApiRequest::post_json("https://a.example/", body).expect("a request"), "planted inside"),
         ] {
-            let outcome = Outcome::refused(format!("40001 not accepted: {said}!"), Retry::Never);
-            assert_eq!(echo(request).cut(outcome), Outcome::refused("40001 not accepted: …!", Retry::Never), "{said}");
+            let outcome = Rejection::refused(format!("40001 not accepted: {said}!"), Retry::Never);
+            assert_eq!(
+                echo(request).cut(outcome),
+                Rejection::refused("40001 not accepted: …!", Retry::Never),
+                "{said}"
+            );
         }
     }
 
@@ -227,8 +228,8 @@ mod tests {
     fn a_reason_that_ends_within_a_quotation_keeps_nothing_of_it() {
         let echo = telegram("x");
         for before in 150..196 {
-            let Outcome::Refused { reason, .. } =
-                echo.cut(Outcome::refused(format!("{} {TOKEN}", "-".repeat(before)), Retry::Never))
+            let Rejection::Refused { reason, .. } =
+                echo.cut(Rejection::refused(format!("{} {TOKEN}", "-".repeat(before)), Retry::Never))
             else {
                 unreachable!("it was refused")
             };
@@ -250,8 +251,8 @@ mod tests {
         ) {
             let body = json!({ "secret": secret }).to_string();
             let echo = echo(ApiRequest::post_json("https://a.example/", body).expect("a request"));
-            let outcome = echo.cut(Outcome::refused(format!("{before}{secret}{after}"), Retry::Never));
-            let Outcome::Refused { reason, .. } = outcome else { unreachable!("it was refused") };
+            let outcome = echo.cut(Rejection::refused(format!("{before}{secret}{after}"), Retry::Never));
+            let Rejection::Refused { reason, .. } = outcome else { unreachable!("it was refused") };
             // What lies around a cut may by chance have the value's own letters, but never all of them.
             prop_assert!(!reason.contains(&secret), "{}", reason);
         }

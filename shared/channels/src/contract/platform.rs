@@ -6,6 +6,8 @@
 
 pub use hoopoe_message::{Channel, each_platform};
 
+use crate::contract::address::ReplyAddress;
+use crate::contract::rotation::Rotation;
 use crate::contract::settings::Settings;
 
 /// A chat platform.
@@ -15,6 +17,14 @@ pub trait Platform {
 
     /// What an operator enters.
     type Settings: Settings;
+
+    /// Where a reply has to go.
+    type Address: ReplyAddress;
+
+    /// How its webhook key is renewed without a person; `None` if only a person can, in the platform's console.
+    fn rotation() -> Option<Rotation> {
+        None
+    }
 }
 
 /// Evaluates an expression in which a name stands for the [`Platform`] of a channel:

@@ -12,13 +12,11 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::Platform;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry};
 
 /// The `User-Agent` of requests to platforms, with this version: it tells a platform's support who called. Discord's says
 /// what Discord asks for instead.
 pub const USER_AGENT: &str = concat!("hoopoe/", env!("CARGO_PKG_VERSION"));
-
-/// A platform's reason for a refusal is cut to this length.
-pub(crate) const MAX_REASON_BYTES: usize = 200;
 
 /// A platform that takes replies through an HTTP API.
 pub trait Sender: Platform {
@@ -43,7 +41,11 @@ pub trait Sender: Platform {
     }
 
     /// Reads the platform's answer to a send.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome;
+    ///
+    /// # Errors
+    ///
+    /// Why the platform does not have the message, or may not have it.
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection>;
 
     /// The request for an access token, on platforms that use one.
     ///
@@ -59,8 +61,8 @@ pub trait Sender: Platform {
     /// # Errors
     ///
     /// The platform's reason for giving none.
-    fn read_token(_status: StatusCode, _body: &[u8]) -> Result<AccessToken, Outcome> {
-        Err(Outcome::refused("this platform uses no access token", Retry::Never))
+    fn read_token(_status: StatusCode, _body: &[u8]) -> Result<AccessToken, Rejection> {
+        Err(Rejection::refused("this platform uses no access token", Retry::Never))
     }
 
     /// The cheapest request that tells whether the platform accepts the stored secret, and that nobody hears of; `None`
@@ -73,11 +75,14 @@ pub trait Sender: Platform {
         if Self::is_passive(keys) { None } else { Self::token_request(keys) }
     }
 
-    /// Reads the answer to [`Sender::check_request`]: [`Outcome::Sent`] where the secret is accepted,
-    /// [`Retry::BadCredential`] where it is not. Any other refusal tells nothing about it. There is no other way to
-    /// ask, so it is never [`Retry::Fallback`] or [`Retry::NewToken`].
-    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Self::read_token(status, body).map_or_else(|refused| refused, |_| Outcome::Sent)
+    /// Reads the answer to [`Sender::check_request`].
+    ///
+    /// # Errors
+    ///
+    /// If the platform does not accept the secret, or its answer tells nothing about it.
+    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Self::read_token(status, body)?;
+        Ok(())
     }
 }
 
@@ -286,124 +291,6 @@ impl AccessToken {
     }
 }
 
-/// What became of a send the platform answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The platform has it.
-    Sent,
-    /// The platform does not have it.
-    Refused {
-        /// The platform's code and words, bounded. They may repeat what was sent until an [`Echo`](crate::Echo) cuts
-        /// that out.
-        reason: String,
-        /// What to do next.
-        retry: Retry,
-    },
-    /// The platform may have it: what answered is not the platform but a gateway before it, or the platform itself does
-    /// not know.
-    Unknown {
-        /// What answered.
-        reason: String,
-    },
-}
-
-/// What may help after a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// Nothing: the person blocked the bot, the chat is gone, the request is wrong.
-    Never,
-    /// The same again later, after a growing pause.
-    Backoff,
-    /// The same again after the pause that the platform asks for or documents: a limit of one chat, person or way of
-    /// sending, or one of which the answer does not tell whose it is.
-    After(Duration),
-    /// The same; the limit is the bot's, so that the platform takes nothing of it until then.
-    BotAfter(Duration),
-    /// The same again at once, with a new access token.
-    NewToken,
-    /// [`Part::fallback`] at once; nothing where the part has none.
-    Fallback,
-    /// The same with another version of the keys, if anything: the platform does not accept the bot's own stored secret.
-    /// An access token that was got for the secret and is not accepted is [`Retry::NewToken`].
-    BadCredential,
-}
-
-impl Outcome {
-    /// A refusal; the reason is cut to 200 bytes.
-    #[must_use]
-    pub fn refused(reason: impl Into<String>, retry: Retry) -> Self {
-        let mut reason = reason.into();
-        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-        Self::Refused { reason, retry }
-    }
-
-    /// A refusal by a status alone, whose body is not an answer of the platform's API: later helps where the server
-    /// is at fault or too busy, else nothing does.
-    #[must_use]
-    pub fn of_status(status: StatusCode, platform: &str) -> Self {
-        Self::of_status_but(status, platform, Retry::of_status(status, &HeaderMap::new()))
-    }
-
-    /// The same where another way may be open: what this one asks for is waited for, and what it refuses goes there.
-    pub(crate) fn of_status_or_fallback(status: StatusCode, headers: &HeaderMap, platform: &str) -> Self {
-        let retry = match Retry::of_status(status, headers) {
-            Retry::Never if status.is_client_error() => Retry::Fallback,
-            retry => retry,
-        };
-        Self::of_status_but(status, platform, retry)
-    }
-
-    /// The same where there is no other way.
-    pub(crate) fn without_fallback(self) -> Self {
-        match self {
-            Self::Refused { reason, retry: Retry::Fallback } => Self::Refused { reason, retry: Retry::Never },
-            other => other,
-        }
-    }
-
-    fn of_status_but(status: StatusCode, platform: &str, retry: Retry) -> Self {
-        let reason = format!("HTTP {}, and no answer of {platform}", status.as_u16());
-        if is_of_gateway(status) { Self::Unknown { reason } } else { Self::refused(reason, retry) }
-    }
-}
-
-/// Whether a status says that a gateway waited for the platform in vain, or lost it: 408, 502 and 504 (RFC 9110, 15.5.9,
-/// 15.6.3 and 15.6.5), and those that Cloudflare has for it.
-const fn is_of_gateway(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 502 | 504 | 520 | 522..=524)
-}
-
-impl Retry {
-    /// What may help by the status alone: later, where the server is at fault; after the pause that the headers ask
-    /// for, where it is too busy; else nothing.
-    pub(crate) fn of_status(status: StatusCode, headers: &HeaderMap) -> Self {
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            retry_after(headers)
-        } else if status.is_server_error() {
-            Self::Backoff
-        } else {
-            Self::Never
-        }
-    }
-}
-
-/// Windows of limits.
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// The pause that a `Retry-After` header asks for.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Retry {
-    asked_pause(headers, http::header::RETRY_AFTER.as_str()).map_or(Retry::Backoff, Retry::After)
-}
-
-/// The pause that a header asks for in whole seconds, as `Retry-After` does (RFC 9110, 10.2.3; the form with a date is not
-/// used by platforms).
-pub(crate) fn asked_pause(headers: &HeaderMap, name: &str) -> Option<Duration> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// A name for a part of a reply that is the same whenever and by whomever it is sent, for platforms that drop a second
 /// request of the same name: a UUID of version 8 (RFC 9562, 5.8), from the conversation, the message it answers, and
 /// the part's place.
@@ -465,30 +352,5 @@ mod tests {
     fn a_form_is_encoded() {
         let form = ApiRequest::post_form("https://api.example/", &[("a", "1&2"), ("b", "你")]).expect("a URL");
         assert_eq!(form.into_http(None).expect("a request").body(), "a=1%262&b=%E4%BD%A0");
-    }
-
-    #[test]
-    fn a_status_alone_says_whether_later_helps() {
-        let pause = HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static("7"))]);
-        for (status, retry, first_way) in [
-            (StatusCode::OK, Retry::Never, Retry::Never),
-            (StatusCode::NOT_FOUND, Retry::Never, Retry::Fallback),
-            (StatusCode::TOO_MANY_REQUESTS, Retry::Backoff, Retry::After(Duration::from_secs(7))),
-            (StatusCode::SERVICE_UNAVAILABLE, Retry::Backoff, Retry::Backoff),
-        ] {
-            let refused = |retry| Outcome::refused(format!("HTTP {}, and no answer of X", status.as_u16()), retry);
-            assert_eq!(Outcome::of_status(status, "X"), refused(retry));
-            assert_eq!(Outcome::of_status_or_fallback(status, &pause, "X"), refused(first_way));
-        }
-    }
-
-    #[test]
-    fn a_pause_is_read_in_seconds() {
-        let asks = |value: &'static str| {
-            retry_after(&HeaderMap::from_iter([(http::header::RETRY_AFTER, HeaderValue::from_static(value))]))
-        };
-        assert_eq!(asks("7"), Retry::After(Duration::from_secs(7)));
-        assert_eq!(asks("soon"), Retry::Backoff);
-        assert_eq!(retry_after(&HeaderMap::new()), Retry::Backoff);
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 
-use secrecy::SecretString;
-use serde::Serialize;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
-use zeroize::Zeroize;
+
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of one bot on a channel.
 pub trait Settings: Sized {
@@ -23,12 +24,24 @@ pub trait Settings: Sized {
     /// Whether anything of what is stored has to be kept secret.
     const HAS_SECRETS: bool = true;
 
+    /// What of the console's work the platform's API does.
+    const SETUPS: &'static [Setup] = &[];
+
     /// Reads and checks them.
     ///
     /// # Errors
     ///
     /// Names the field and its rule, and never quotes a value: most of them are secret.
     fn parse(json: &str) -> Result<Self, InvalidSettings>;
+
+    /// The calls of a setup, in their order; none if it is not among [`Settings::SETUPS`].
+    ///
+    /// # Errors
+    ///
+    /// If the settings lack what the calls need.
+    fn setup_calls(&self, _setup: Setup, _webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        Ok(Vec::new())
+    }
 
     /// The keys to store.
     fn keys(&self) -> StoredKeys;
@@ -47,24 +60,23 @@ pub struct StoredKeys {
 }
 
 impl StoredKeys {
-    /// Both objects as JSON; they are wiped, so that only the returned ones are left of them.
-    pub(crate) fn new(webhook: Value, send: Value) -> Self {
-        let stored = |mut keys: Value| {
-            let json = secret_json(&keys).expect("texts and numbers serialise");
-            wipe(&mut keys);
-            json
-        };
-        Self { webhook: stored(webhook), send: stored(send) }
+    /// Both as JSON, with the fields in the order of their names: the same settings are always the same bytes. Their secrets
+    /// are written by [`exposed`] and [`exposed_if_any`].
+    pub(crate) fn new(webhook: &impl Serialize, send: &impl Serialize) -> Self {
+        let [webhook, send] =
+            [secret_json(webhook), secret_json(send)].map(|json| json.expect("texts and numbers serialise"));
+        Self { webhook, send }
     }
 }
 
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(values) => values.iter_mut().for_each(wipe),
-        Value::Object(fields) => fields.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+/// Writes a secret of keys that are stored.
+pub(crate) fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}
+
+/// Writes a secret that keys may have.
+pub(crate) fn exposed_if_any<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(ExposeSecret::expose_secret).serialize(serializer)
 }
 
 /// JSON that holds secrets. It is measured first: a buffer that grew, or was cut to size, would leave a copy where it

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// A platform that posts what people say to a URL.
 pub trait Webhook: Platform {
@@ -123,7 +123,7 @@ pub struct Incoming {
     pub id: MessageId,
     /// The chat, and in a group the member, it belongs to; `chat` makes it.
     pub chat: String,
-    /// Where the reply has to go, for the channel's own [`Sender`](crate::Sender).
+    /// Where the reply has to go: the [`Platform::Address`], encoded.
     pub address: String,
     /// When it happened, as the platform says; the same each time the platform repeats it. `None` if it does not say.
     pub sent_at: Option<Timestamp>,
@@ -131,6 +131,18 @@ pub struct Incoming {
     pub language: Option<Language>,
     /// What it says.
     pub content: Content,
+}
+
+impl Incoming {
+    /// A message of which neither the time nor a language is told.
+    pub(crate) fn new<P: Platform>(id: MessageId, chat: String, address: P::Address, content: Content) -> Self {
+        Self { id, chat, address: address.encode(), sent_at: None, language: None, content }
+    }
+
+    /// The same message, sent at a time.
+    pub(crate) fn at(self, sent_at: Option<Timestamp>) -> Self {
+        Self { sent_at, ..self }
+    }
 }
 
 /// Leaves out whose it is and where the reply goes: the one names a person, the other may be the right to answer.
@@ -204,25 +216,39 @@ pub(crate) fn fresh(told: u64, now: Timestamp, window: u64) -> Result<(), Refusa
     if away <= window { Ok(()) } else { Err(Refusal::Stale(away)) }
 }
 
-/// What the parameters that sign a request of WeCom or WeChat are well below.
+/// What the parameters of a platform's own requests are well below.
 const MAX_QUERY_BYTES: usize = 4096;
 
-/// A parameter of the query that signs a request, percent-decoded. A `+` stays one: WeCom and WeChat encode the `+` of
-/// base64 as `%2B` and never send a space.
+/// A parameter of the query, percent-decoded; `None` if it is missing, empty or not UTF-8.
 ///
 /// # Errors
 ///
-/// Where it is missing or empty, or the query is too large.
-pub(crate) fn parameter(query: &str, name: &str) -> Result<String, Refusal> {
+/// If the query is too large.
+pub(crate) fn parameter(query: &str, name: &str) -> Result<Option<String>, Refusal> {
+    Ok(encoded_parameter(query, name)?.and_then(decoded))
+}
+
+/// A parameter of the query by which a request is signed.
+///
+/// # Errors
+///
+/// If it is missing, empty or not UTF-8, or the query is too large.
+pub(crate) fn signed_parameter(query: &str, name: &str) -> Result<String, Refusal> {
+    let value = encoded_parameter(query, name)?.ok_or(Refusal::Forged("a parameter of the signature is missing"))?;
+    decoded(value).ok_or(Refusal::Malformed("the query is not UTF-8"))
+}
+
+fn encoded_parameter<'a>(query: &'a str, name: &str) -> Result<Option<&'a str>, Refusal> {
     if query.len() > MAX_QUERY_BYTES {
         return Err(Refusal::Malformed("the query is larger than 4 KiB"));
     }
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.find_map(|(key, value)| (key == name).then_some(value));
-    let value =
-        value.filter(|value| !value.is_empty()).ok_or(Refusal::Forged("a parameter of the signature is missing"))?;
-    let value = percent_decode_str(value).decode_utf8().map_err(|_| Refusal::Malformed("the query is not UTF-8"))?;
-    Ok(value.into_owned())
+    Ok(pairs.find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| value))
+}
+
+/// A `+` stays one: WeCom and WeChat encode the `+` of base64 as `%2B` and never send a space.
+fn decoded(value: &str) -> Option<String> {
+    Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
 }
 
 /// The bytes of a range counted in UTF-16 code units; `None` where it is outside of the text or splits a character.

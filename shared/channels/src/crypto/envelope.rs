@@ -24,7 +24,7 @@ use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::contract::webhook::{Refusal, fresh, parameter};
+use crate::contract::webhook::{Refusal, fresh, signed_parameter};
 
 /// What precedes the message: random bytes and its length.
 const HEADER: usize = 16 + 4;
@@ -130,7 +130,7 @@ pub(crate) fn verify_query(
     window: u64,
 ) -> Result<(), Refusal> {
     let [signature, timestamp, nonce] =
-        [parameter(query, signature)?, parameter(query, "timestamp")?, parameter(query, "nonce")?];
+        [signed_parameter(query, signature)?, signed_parameter(query, "timestamp")?, signed_parameter(query, "nonce")?];
     let token = token.expose_secret();
     if token.is_empty() {
         return Err(Refusal::Forged("no token is configured"));

@@ -27,7 +27,7 @@ use http::uri::Scheme;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The DingTalk channel.
 pub struct Dingtalk;
@@ -36,6 +36,8 @@ impl Platform for Dingtalk {
     const CHANNEL: Channel = Channel::Dingtalk;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// Where a reply goes, as it travels through the queues.
@@ -43,7 +45,7 @@ impl Platform for Dingtalk {
 /// It has no `Debug`: who knows the session's webhook can post to the chat until it expires.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The person's userId: whom a private reply is for, and whom one in a group mentions. Somebody of another
     /// organisation has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,9 +60,9 @@ struct Address {
     session: Option<Session>,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts and numbers serialise")
+impl ReplyAddress for Address {
+    fn is_valid(&self) -> bool {
+        [&self.user, &self.group, &self.cool_app].into_iter().flatten().all(|id| is_id(id))
     }
 }
 

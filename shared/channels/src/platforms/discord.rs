@@ -28,7 +28,7 @@ pub use settings::Settings;
 use hoopoe_message::Channel;
 use serde::{Deserialize, Serialize};
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The Discord channel.
 pub struct Discord;
@@ -37,6 +37,8 @@ impl Platform for Discord {
     const CHANNEL: Channel = Channel::Discord;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// Discord's own server, with the version of the API that is spoken here.
@@ -45,14 +47,14 @@ const API_BASE: &str = "https://discord.com/api/v10";
 /// Where a reply goes, as it travels through the queues.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The interaction's token. Whoever has it may write in the bot's name, for 15 minutes.
     token: String,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("a text serialises")
+impl ReplyAddress for Address {
+    fn is_valid(&self) -> bool {
+        is_interaction_token(&self.token)
     }
 }
 

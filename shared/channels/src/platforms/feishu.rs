@@ -27,7 +27,7 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The Feishu channel.
 pub struct Feishu;
@@ -36,6 +36,8 @@ impl Platform for Feishu {
     const CHANNEL: Channel = Channel::Feishu;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// Feishu's own server; Lark has <https://open.larksuite.com>, and private deployments have another.
@@ -44,7 +46,7 @@ const API_BASE: &str = "https://open.feishu.cn";
 /// Where a reply goes, as it travels through the queues.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The chat, private or a group.
     chat: String,
     /// The message to reply to; none where an event is answered.
@@ -55,12 +57,7 @@ struct Address {
     thread: bool,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts serialise")
-    }
-
-    /// Ids become part of URLs, so nothing else may pass for one.
+impl ReplyAddress for Address {
     fn is_valid(&self) -> bool {
         is_id(&self.chat) && self.message.as_deref().is_none_or(is_id)
     }

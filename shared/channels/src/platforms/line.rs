@@ -20,7 +20,7 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The LINE channel.
 pub struct Line;
@@ -29,6 +29,8 @@ impl Platform for Line {
     const CHANNEL: Channel = Channel::Line;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// LINE's own server ("Domain name" in the reference).
@@ -37,7 +39,7 @@ const API_BASE: &str = "https://api.line.me";
 /// Where a reply goes, as it travels through the queues.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The person, group or multi-person chat, for a push message.
     to: String,
     /// Whether several people talk there.
@@ -51,8 +53,4 @@ struct Address {
     quote_token: Option<String>,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts serialise")
-    }
-}
+impl ReplyAddress for Address {}

@@ -20,12 +20,14 @@ mod send;
 mod settings;
 
 use hoopoe_message::Channel;
+use serde::{Deserialize, Serialize};
 
 pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::platforms::meta;
+use crate::{Platform, ReplyAddress};
 
 /// The Messenger channel.
 pub struct Messenger;
@@ -34,4 +36,21 @@ impl Platform for Messenger {
     const CHANNEL: Channel = Channel::Messenger;
 
     type Settings = Settings;
+
+    type Address = Address;
+}
+
+/// Where a reply goes: the person's page-scoped id. It travels through the queues as it is.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Address(String);
+
+impl ReplyAddress for Address {
+    fn encode(self) -> String {
+        self.0
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        meta::is_number(text).then(|| Self(text.to_owned()))
+    }
 }

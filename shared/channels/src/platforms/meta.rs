@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use hoopoe_message::Reply;
 use http::{HeaderMap, Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use crate::contract::sender::{ApiRequest, HOUR, Outcome, Retry, SECOND, asked_pause, suggestions};
+use crate::contract::rejection::{CheckRejection, HOUR, Rejection, Retry, SECOND, asked_pause};
+use crate::contract::sender::{ApiRequest, suggestions};
 use crate::contract::settings::{Fields, InvalidSettings, is_visible};
-use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response};
+use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response, parameter};
 use crate::crypto::signature::verify_hmac_hex;
 use crate::text::split::split;
 
@@ -30,9 +30,6 @@ use crate::text::split::split;
 pub(crate) const API_BASE: &str = "https://graph.facebook.com/v26.0";
 
 const SIGNATURE: &str = "x-hub-signature-256";
-
-/// What the three parameters of a real check are well below.
-const MAX_QUERY_BYTES: usize = 4096;
 
 /// Answers the check of the URL, or reads a notification once it is known to be Meta's.
 ///
@@ -74,32 +71,24 @@ fn verify(app_secret: &SecretString, request: &Request<'_>) -> Result<(), Refusa
 /// Where the token is another one, or the challenge is more than the short number that Meta sends: nobody gets
 /// anything else repeated.
 fn check(verify_token: &SecretString, query: &str) -> Result<Received, Refusal> {
-    if query.len() > MAX_QUERY_BYTES {
-        return Err(Refusal::Malformed("the query is larger than 4 KiB"));
-    }
+    let given = parameter(query, "hub.verify_token")?;
     let expected = verify_token.expose_secret().as_bytes();
     if expected.is_empty() {
         return Err(Refusal::Forged("no verify token is configured"));
     }
-    let given = parameter(query, "hub.verify_token").ok_or(Refusal::Forged("the verify token is missing"))?;
+    let given = given.ok_or(Refusal::Forged("the verify token is missing"))?;
     if !bool::from(given.as_bytes().ct_eq(expected)) {
         return Err(Refusal::Forged("the verify token is wrong"));
     }
-    if parameter(query, "hub.mode").as_deref() != Some("subscribe") {
+    if parameter(query, "hub.mode")?.as_deref() != Some("subscribe") {
         return Err(Refusal::Malformed("hub.mode is not subscribe"));
     }
     let short = |challenge: &String| {
         (1..=128).contains(&challenge.len()) && challenge.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
-    let challenge = parameter(query, "hub.challenge").filter(short);
+    let challenge = parameter(query, "hub.challenge")?.filter(short);
     let challenge = challenge.ok_or(Refusal::Malformed("hub.challenge is not a short number"))?;
     Ok(Received::question(Response::ok(challenge)))
-}
-
-/// A parameter of the query, percent-decoded.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?.1;
-    Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
 }
 
 /// Reads the Graph API's answer to a send. `own` knows the codes of one platform and the words that help with them;
@@ -109,11 +98,11 @@ pub(crate) fn outcome(
     headers: &HeaderMap,
     body: &[u8],
     own: impl FnOnce(&Fault) -> Option<(Retry, &'static str)>,
-) -> Outcome {
+) -> Result<(), Rejection> {
     let answer = serde_json::from_slice::<Answer>(body).unwrap_or_default();
     let Some(fault) = answer.error else {
         let taken = answer.messages.is_some() || answer.message_id.is_some();
-        return if taken && status.is_success() { Outcome::Sent } else { Outcome::of_status(status, "the Graph API") };
+        return if taken && status.is_success() { Ok(()) } else { Err(Rejection::of_status(status, "the Graph API")) };
     };
     let (retry, hint) = own(&fault).unwrap_or_else(|| fault.of_every_api(status, headers));
     // Too many calls: perhaps the answer tells how long.
@@ -126,10 +115,8 @@ pub(crate) fn outcome(
     let Fault { code, subcode, .. } = fault;
     let code = if subcode == 0 { code.to_string() } else { format!("{code}/{subcode}") };
     let words = fault.words();
-    Outcome::refused(
-        if hint.is_empty() { format!("{code} {words}") } else { format!("{code}: {hint}; {words}") },
-        retry,
-    )
+    let reason = if hint.is_empty() { format!("{code} {words}") } else { format!("{code}: {hint}; {words}") };
+    Err(Rejection::refused(reason, retry))
 }
 
 /// The request for the id of a node, which anybody may read whose token is accepted there.
@@ -139,19 +126,17 @@ pub(crate) fn check_request(base: Option<&str>, node: &str, access_token: &Secre
 }
 
 /// Reads the answer to [`check_request`].
-pub(crate) fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+pub(crate) fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
     #[derive(Deserialize)]
     struct Node {
         #[serde(rename = "id")]
         _id: IgnoredAny,
     }
     if status.is_success() && serde_json::from_slice::<Node>(body).is_ok() {
-        return Outcome::Sent;
+        return Ok(());
     }
-    match outcome(status, headers, body, |_| None).without_fallback() {
-        Outcome::Sent => Outcome::refused("the Graph API named no id", Retry::Never),
-        refused => refused,
-    }
+    outcome(status, headers, body, |_| None)?;
+    Err(CheckRejection::inconclusive("the Graph API named no id"))
 }
 
 #[derive(Default, Deserialize)]

@@ -26,7 +26,7 @@ use ring::signature::Ed25519KeyPair;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The QQ channel.
 pub struct Qq;
@@ -35,6 +35,8 @@ impl Platform for Qq {
     const CHANNEL: Channel = Channel::Qq;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// The key pair of a bot: QQ and the bot make it from the same secret, which is repeated until it fills the seed
@@ -47,7 +49,7 @@ fn key_pair(app_secret: &str) -> Option<Ed25519KeyPair> {
 /// Where a reply goes, as it travels through the queues.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     room: Room,
     answers: Answers,
 }
@@ -76,9 +78,9 @@ enum Answers {
     Event(String),
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts serialise")
+impl ReplyAddress for Address {
+    fn is_valid(&self) -> bool {
+        self.room.is_valid()
     }
 }
 

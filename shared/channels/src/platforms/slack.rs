@@ -26,7 +26,7 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The Slack channel.
 pub struct Slack;
@@ -35,6 +35,8 @@ impl Platform for Slack {
     const CHANNEL: Channel = Channel::Slack;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// What the `action_id`s of the bot's own buttons begin with; a number follows, for they have to differ in a message.
@@ -43,7 +45,7 @@ const SUGGESTION: &str = "hoopoe_suggestion_";
 /// Where a reply goes, as it travels through the queues.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The channel, private channel or direct message.
     channel: String,
     /// The `ts` of the message whose thread it goes to.
@@ -64,8 +66,4 @@ struct Only {
     response_url: Option<String>,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts serialise")
-    }
-}
+impl ReplyAddress for Address {}

@@ -31,7 +31,7 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The Microsoft Teams channel.
 pub struct Teams;
@@ -40,12 +40,14 @@ impl Platform for Teams {
     const CHANNEL: Channel = Channel::Teams;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// Where a reply goes, as it travels through the queues.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The connector that posted the message, without a slash at the end.
     service: String,
     /// The conversation; in a team's channel it names the thread as well (`…;messageid=…`).
@@ -55,8 +57,4 @@ struct Address {
     reply_to: Option<String>,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("text serialises")
-    }
-}
+impl ReplyAddress for Address {}

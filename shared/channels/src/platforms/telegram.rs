@@ -22,7 +22,9 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use self::rotation::SecretToken;
+use crate::contract::rotation::Rotation;
+use crate::{Platform, ReplyAddress};
 
 /// The Telegram channel.
 pub struct Telegram;
@@ -31,6 +33,12 @@ impl Platform for Telegram {
     const CHANNEL: Channel = Channel::Telegram;
 
     type Settings = Settings;
+
+    type Address = Address;
+
+    fn rotation() -> Option<Rotation> {
+        Some(Rotation::Chosen(&SecretToken))
+    }
 }
 
 /// Telegram's own server of the Bot API; an operator may run another one.
@@ -39,7 +47,7 @@ const API_BASE: &str = "https://api.telegram.org";
 /// Where a reply goes, as it travels through the queues.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The chat; groups have negative ids.
     chat: i64,
     /// The topic, in a chat that has them.
@@ -50,8 +58,4 @@ struct Address {
     reply_to: Option<i64>,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("numbers serialise")
-    }
-}
+impl ReplyAddress for Address {}

@@ -14,7 +14,12 @@ pub mod api;
 pub mod appearance;
 pub mod token;
 
-use serde::Deserialize;
+use hoopoe_message::{BotId, Timestamp};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::rotation::OwnKey;
+use crate::contract::settings::secret_json;
 
 pub use token::{InvalidToken, SessionId, SigningKey};
 
@@ -23,4 +28,23 @@ pub use token::{InvalidToken, SessionId, SigningKey};
 pub struct Keys {
     /// Signs the session tokens of one bot.
     pub signing_key: SigningKey,
+}
+
+/// The key that signs the session tokens: nobody else has to know it.
+pub(crate) struct OwnSigningKey;
+
+impl OwnKey for OwnSigningKey {
+    fn renew(&self, random: &str) -> SecretString {
+        #[derive(Serialize)]
+        struct Stored<'a> {
+            signing_key: &'a str,
+        }
+        secret_json(&Stored { signing_key: random }).expect("a text serialises")
+    }
+
+    fn works(&self, webhook: &[u8], bot: &BotId, now: Timestamp) -> bool {
+        let Ok(Keys { signing_key }) = serde_json::from_slice(webhook) else { return false };
+        let token = signing_key.mint(bot, &SessionId::from_random([0; 16]), now).token;
+        signing_key.verify(bot, &token, now).is_ok()
+    }
 }

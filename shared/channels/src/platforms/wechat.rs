@@ -24,7 +24,8 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::text::is_printable;
+use crate::{Platform, ReplyAddress};
 
 /// The WeChat official account channel.
 pub struct Wechat;
@@ -33,6 +34,8 @@ impl Platform for Wechat {
     const CHANNEL: Channel = Channel::Wechat;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// The longest text of a message, in bytes. "发送客服消息" and "被动回复用户消息" name no limit; what is longer is
@@ -43,7 +46,7 @@ const MAX_TEXT_BYTES: usize = 2048;
 /// Where a reply goes, as it travels through the queues.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub struct Address {
     /// The person's OpenID.
     user: String,
     /// The account's own name (`gh_…`), from which an answer to WeChat's request has to come.
@@ -52,14 +55,9 @@ struct Address {
     sent_at: u64,
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts and a number serialise")
-    }
-
-    /// `None` where the text is not one of [`Address::encode`].
-    fn decode(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().filter(|address: &Self| is_id(&address.user) && is_id(&address.account))
+impl ReplyAddress for Address {
+    fn is_valid(&self) -> bool {
+        is_id(&self.user) && is_id(&self.account)
     }
 }
 
@@ -88,7 +86,7 @@ fn as_written(text: &str) -> String {
 }
 
 fn is_writable(character: char) -> bool {
-    matches!(character, '\n' | '\t') || !(character.is_control() || matches!(character, '\u{FFFE}' | '\u{FFFF}'))
+    is_printable(character) && !matches!(character, '\u{FFFE}' | '\u{FFFF}')
 }
 
 #[cfg(test)]

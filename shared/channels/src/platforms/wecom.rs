@@ -20,8 +20,9 @@ pub use send::SendKeys;
 pub use settings::Settings;
 
 use hoopoe_message::Channel;
+use serde::{Deserialize, Serialize};
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The WeCom channel.
 pub struct Wecom;
@@ -30,6 +31,23 @@ impl Platform for Wecom {
     const CHANNEL: Channel = Channel::Wecom;
 
     type Settings = Settings;
+
+    type Address = Address;
+}
+
+/// Where a reply goes: the member's userid. It travels through the queues as it is.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Address(String);
+
+impl ReplyAddress for Address {
+    fn encode(self) -> String {
+        self.0
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        is_user_id(text).then(|| Self(text.to_owned()))
+    }
 }
 
 /// Whether a text can be a member's UserID: 1 to 64 bytes ("创建成员"). The send API reads `|` as the end of

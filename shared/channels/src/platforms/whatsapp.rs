@@ -25,7 +25,7 @@ pub use receive::WebhookKeys;
 pub use send::SendKeys;
 pub use settings::Settings;
 
-use crate::Platform;
+use crate::{Platform, ReplyAddress};
 
 /// The WhatsApp channel.
 pub struct Whatsapp;
@@ -34,12 +34,14 @@ impl Platform for Whatsapp {
     const CHANNEL: Channel = Channel::Whatsapp;
 
     type Settings = Settings;
+
+    type Address = Address;
 }
 
 /// Where a reply goes, as it travels through the queues.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Address {
+pub enum Address {
     /// A person's phone number.
     Phone(String),
     /// A person's business-scoped user ID, where the phone number is hidden behind a username.
@@ -48,8 +50,4 @@ enum Address {
     Group(String),
 }
 
-impl Address {
-    fn encode(&self) -> String {
-        serde_json::to_string(self).expect("texts serialise")
-    }
-}
+impl ReplyAddress for Address {}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hoopoe_channels::{ApiRequest, Outcome, Part, Retry, Sender};
+use hoopoe_channels::{ApiRequest, CheckRejection, Part, Rejection, Retry, Sender};
 use hoopoe_message::{BotId, Conversation, MessageId, Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
@@ -52,17 +52,27 @@ pub(crate) fn parts(parts: Vec<Part>, token: Option<&SecretString>) -> Vec<Value
 }
 
 /// What becomes of a send that is answered so.
-pub(crate) fn outcome<P: Sender>(status: u16, headers: &HeaderMap, body: &str) -> Outcome {
+pub(crate) fn outcome<P: Sender>(status: u16, headers: &HeaderMap, body: &str) -> Result<(), Rejection> {
     P::outcome(StatusCode::from_u16(status).expect("a status"), headers, body.as_bytes())
 }
 
 /// The outcome of a send that the platform does not have.
-pub(crate) fn refused(reason: &str, retry: Retry) -> Outcome {
-    Outcome::Refused { reason: reason.into(), retry }
+pub(crate) fn refused(reason: &str, retry: Retry) -> Result<(), Rejection> {
+    Err(Rejection::Refused { reason: reason.into(), retry })
 }
 
 /// The outcome of a send that the platform may have.
 #[allow(dead_code, reason = "not every platform's test has one")]
-pub(crate) fn unknown(reason: &str) -> Outcome {
-    Outcome::Unknown { reason: reason.into() }
+pub(crate) fn unknown(reason: &str) -> Result<(), Rejection> {
+    Err(Rejection::Unknown { reason: reason.into() })
+}
+
+/// Whether the platform accepts the secret, by what it answers to the check; `None` if that does not tell.
+#[allow(dead_code, reason = "not every platform has a check of its own")]
+pub(crate) fn checked<P: Sender>(status: StatusCode, body: &str) -> Option<bool> {
+    match P::read_check(status, &HeaderMap::new(), body.as_bytes()) {
+        Ok(()) => Some(true),
+        Err(CheckRejection::BadCredential { .. }) => Some(false),
+        Err(CheckRejection::Inconclusive { .. }) => None,
+    }
 }

@@ -17,6 +17,14 @@ pub(super) fn read(item: &Item, name: &str) -> Result<u64, QuotaError> {
         .map_or(Ok(0), |value| value.as_n().ok().and_then(|number| number.parse().ok()).ok_or(QuotaError::Shape))
 }
 
+/// What became of an update with a condition.
+pub(super) enum Conditional {
+    /// It was made; what was changed, as it is now.
+    Made(Item),
+    /// Its condition did not hold; the item as it is.
+    Failed(Item),
+}
+
 impl Quotas {
     /// An update of an item that says what it did, or what stands there if its condition does not hold.
     pub(super) fn item(&self, key: &KeyName, name: String) -> UpdateItemFluentBuilder {
@@ -31,13 +39,13 @@ impl Quotas {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// What was changed, as it is after the update; or, as an error, the item for which the condition did not hold.
-    pub(super) async fn update(&self, update: UpdateItemFluentBuilder) -> Result<Result<Item, Item>, QuotaError> {
+    /// Makes an update, if its condition holds.
+    pub(super) async fn update(&self, update: UpdateItemFluentBuilder) -> Result<Conditional, QuotaError> {
         match update.send().await {
-            Ok(output) => Ok(Ok(output.attributes.unwrap_or_default())),
+            Ok(output) => Ok(Conditional::Made(output.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Err(failed.item().cloned().unwrap_or_default()))
+                    Ok(Conditional::Failed(failed.item().cloned().unwrap_or_default()))
                 }
                 _ => Err(QuotaError::Call { operation: "reserving calls", cause: hoopoe_aws::cause(&error) }),
             },

@@ -11,7 +11,9 @@ use fake::{Aws, DEADLINE, Fault, KEYS, Service, USAGE, until};
 use futures_util::future::join_all;
 use hoopoe_aws::SdkConfig;
 use hoopoe_keyring::keyring::LOOK_AGAIN;
-use hoopoe_keyring::{Actor, Audit, KeyName, Keyring, KeyringError, Operator, Place, Purpose, Uses, Vault};
+use hoopoe_keyring::{
+    Actor, Audit, KeyName, Keyring, KeyringError, Operator, Place, Purpose, Uses, Vault, VerifyError,
+};
 use hoopoe_message::{BotId, Channel};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -52,7 +54,11 @@ fn secret(number: u64) -> serde_json::Value {
 async fn accepts(keyring: &Keyring<Keys>, number: u64) -> Result<bool, KeyringError> {
     let wanted = format!("{PLANTED}-{number}");
     let verify = |keys: &Keys| if keys.token.expose_secret() == wanted { Ok(()) } else { Err("forged") };
-    Ok(keyring.verify(&bot(), verify, |_| true).await?.is_ok())
+    match keyring.verify(&bot(), verify, |_| true).await {
+        Ok(_) => Ok(true),
+        Err(VerifyError::Rejected(_)) => Ok(false),
+        Err(VerifyError::Keyring(error)) => Err(error),
+    }
 }
 
 /// What the fault is called in the error of a call.

@@ -17,19 +17,15 @@ use std::collections::HashSet;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
-use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::receive::{FRESH_SECONDS, WebhookKeys};
-use super::{Address, is_id, scalar};
-use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response, chat, fresh, message_id};
+use super::{Address, Dingtalk, is_id, scalar};
+use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response, chat, fresh, message_id, parameter};
 use crate::crypto::envelope::{self, Key, Unopened};
 use crate::crypto::signature::hmac_sha256;
-
-/// What the four parameters of a real request are well below.
-const MAX_QUERY_BYTES: usize = 4096;
 
 /// The body is read before its signature can be checked.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -47,16 +43,13 @@ pub(super) fn is_signed(query: &str) -> bool {
     signature(query).is_some()
 }
 
-fn signature(query: &str) -> Option<String> {
-    parameter(query, "msg_signature").or_else(|| parameter(query, "signature"))
+/// A parameter of the query that is there and can be read.
+fn given(query: &str, name: &str) -> Option<String> {
+    parameter(query, name).ok().flatten()
 }
 
-/// A parameter of the query, percent-decoded; `None` where it is not there or empty.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let query = Some(query).filter(|query| query.len() <= MAX_QUERY_BYTES)?;
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.find_map(|(key, value)| (key == name && !value.is_empty()).then_some(value))?;
-    Some(percent_decode_str(value).decode_utf8().ok()?.into_owned())
+fn signature(query: &str) -> Option<String> {
+    given(query, "msg_signature").or_else(|| given(query, "signature"))
 }
 
 /// Verifies the signature, then the age, and only then decrypts and reads.
@@ -69,7 +62,7 @@ pub(super) fn receive(keys: &WebhookKeys, request: &Request<'_>, now: Timestamp)
         return Err(Refusal::Forged("no token is configured"));
     }
     let missing = Refusal::Forged("a parameter of the signature is missing");
-    let parts = (signature(request.query), parameter(request.query, "timestamp"), parameter(request.query, "nonce"));
+    let parts = (signature(request.query), given(request.query, "timestamp"), given(request.query, "nonce"));
     let (Some(signature), Some(timestamp), Some(nonce)) = parts else { return Err(missing) };
     if request.body.len() > MAX_BODY_BYTES {
         return Err(Refusal::Malformed("the event is larger than 64 KiB"));
@@ -195,17 +188,11 @@ impl Event {
         let id = self.event_id.as_ref().or(self.biz_id.as_ref());
         let id = message_id(id.ok_or(Refusal::Malformed("the event has no eventId"))?)?;
         let cool_app = self.cool_app_code.as_ref().filter(|code| is_id(code)).cloned();
-        let address = Address { group: Some(group.clone()), cool_app, ..Address::default() }.encode();
-        let told = |person: &str| Incoming {
-            id: id.clone(),
-            chat: chat(&[group, person]),
-            address: address.clone(),
-            // The events about groups do not say when they happened.
-            sent_at: None,
-            language: None,
-            content: Content::Event(happened),
-        };
-        Ok(people.into_iter().map(|person| Some(told(person))).collect())
+        let address = Address { group: Some(group.clone()), cool_app, ..Address::default() };
+        // The events about groups do not say when they happened.
+        let event = Incoming::new::<Dingtalk>(id, String::new(), address, Content::Event(happened));
+        let of = |person: &str| Incoming { chat: chat(&[group, person]), ..event.clone() };
+        Ok(people.into_iter().map(|person| Some(of(person))).collect())
     }
 
     fn operator(&self) -> Vec<&str> {

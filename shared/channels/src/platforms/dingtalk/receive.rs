@@ -9,10 +9,11 @@
 use hoopoe_message::{Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Address, Dingtalk, Session, event, is_dingtalks, is_id, scalar};
+use crate::contract::settings::{exposed, exposed_if_any};
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, fresh, message_id};
 use crate::crypto::signature::verify_hmac_base64;
 use crate::text::group;
@@ -24,19 +25,20 @@ pub(super) const FRESH_SECONDS: u64 = 3600;
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// What verifies a robot's messages, and, with `token` and `encoding_aes_key`, the callbacks of events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
     pub(super) app_key: String,
-    app_secret: SecretString,
-    pub(super) robot_code: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
     #[serde(default)]
     pub(super) corp_id: Option<String>,
-    #[serde(default)]
-    pub(super) token: Option<SecretString>,
-    #[serde(default)]
+    #[serde(default, serialize_with = "exposed_if_any")]
     pub(super) encoding_aes_key: Option<SecretString>,
-    #[serde(default)]
-    api_base: Option<String>,
+    pub(super) robot_code: String,
+    #[serde(default, serialize_with = "exposed_if_any")]
+    pub(super) token: Option<SecretString>,
 }
 
 impl Webhook for Dingtalk {
@@ -152,8 +154,7 @@ impl RobotMessage {
         let address = Address { user: user.cloned(), group: group.then(|| room.clone()), cool_app: None, session };
         let chat = if group { chat(&[room, person]) } else { chat(&[room]) };
         let id = message_id(&self.msg_id.ok_or(Refusal::Malformed("the message has no msgId"))?)?;
-        let (address, sent_at) = (address.encode(), self.create_at.0);
-        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
+        Ok(Some(Incoming::new::<Dingtalk>(id, chat, address, content).at(self.create_at.0)))
     }
 
     fn session(&self, keys: &WebhookKeys) -> Option<Session> {

@@ -16,15 +16,16 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Address, Dingtalk, Session, is_dingtalks, is_id, scalar};
-use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, SECOND, Sender, Unrenderable, retry_after,
-    with_numbered_suggestions,
-};
+use super::{Address, Dingtalk, Session, is_dingtalks, scalar};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{MINUTE, Rejection, Retry, SECOND, retry_after};
+use crate::contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
+use crate::contract::settings::exposed;
+use crate::text::printable;
 use crate::text::split::split;
 
 /// The server of the new API.
@@ -41,13 +42,14 @@ const PARAMETER: &str = r#"{"content":""}"#;
 const PUNISHMENT: Duration = Duration::from_secs(5 * 60);
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) app_key: String,
-    pub(super) app_secret: SecretString,
-    pub(super) robot_code: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) app_key: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
+    pub(super) robot_code: String,
 }
 
 impl SendKeys {
@@ -102,14 +104,9 @@ impl Sender for Dingtalk {
 
     /// Neither way has a key by which DingTalk would drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let mut address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let mut address = address_of::<Self>(reply)?;
         address.session = address.session.filter(|session| is_dingtalks(&session.url, keys.api_base.as_deref()));
-        let ids = [&address.user, &address.group, &address.cool_app];
-        if ids.into_iter().flatten().any(|id| !is_id(id)) {
-            return Err(Unrenderable::Address);
-        }
-        let mut text = with_numbered_suggestions(reply);
-        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
+        let text = printable(with_numbered_suggestions(reply));
         let pieces = split(&text, MAX_PARAMETER_BYTES - PARAMETER.len(), escaped);
         let parts = pieces.iter().enumerate().map(|(at, text)| {
             let direct = keys.through_api(&address, text).transpose()?;
@@ -130,37 +127,43 @@ impl Sender for Dingtalk {
 
     /// The webhook answers with `errcode`, the API with `code`. What the webhook refuses the API may take, but for what
     /// the words themselves are to blame for.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else { return unread(status, headers) };
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| unread(status, headers))?;
         if answer.punish.is_some() {
             // One that comes with the webhook's own code is for too many messages in its chat.
             let retry = if answer.errcode.is_some() { Retry::After(PUNISHMENT) } else { Retry::BotAfter(PUNISHMENT) };
-            return Outcome::refused("too many calls from this network address", retry);
+            return Err(Rejection::refused("too many calls from this network address", retry));
         }
         if let Some(code) = answer.errcode {
             let (retry, hint) = match code.parse() {
-                Ok(0_i64) => return Outcome::Sent,
+                Ok(0_i64) => return Ok(()),
                 Ok(code) => of_session(code),
                 Err(_) => (Retry::Fallback, ""),
             };
-            return Outcome::refused(format!("{code} {}{hint}", answer.errmsg.unwrap_or_default()), retry);
+            return Err(Rejection::refused(format!("{code} {}{hint}", answer.errmsg.unwrap_or_default()), retry));
         }
         if let Some(code) = answer.code {
             let (retry, hint) = of_api(&code, status, headers);
-            return Outcome::refused(format!("{code} {}{hint}", answer.message.unwrap_or_default()), retry);
+            return Err(Rejection::refused(format!("{code} {}{hint}", answer.message.unwrap_or_default()), retry));
         }
         let some = |list: &Option<Vec<IgnoredAny>>| list.as_ref().is_some_and(|list| !list.is_empty());
-        if !status.is_success() || answer.process_query_key.is_none() {
+        Err(if !status.is_success() || answer.process_query_key.is_none() {
             unread(status, headers)
         } else if some(&answer.flow_controlled_staff_id_list) {
-            Outcome::refused("taken, but the person got too many messages (flowControlledStaffIdList)", Retry::Backoff)
+            Rejection::refused(
+                "taken, but the person got too many messages (flowControlledStaffIdList)",
+                Retry::Backoff,
+            )
         } else if some(&answer.invalid_staff_id_list) {
-            Outcome::refused("taken, but the person is not one of the organisation (invalidStaffIdList)", Retry::Never)
+            Rejection::refused(
+                "taken, but the person is not one of the organisation (invalidStaffIdList)",
+                Retry::Never,
+            )
         } else if some(&answer.filtered_staff_id_list) {
-            Outcome::refused("taken, but the person does not get it (filteredStaffIdList)", Retry::Never)
+            Rejection::refused("taken, but the person does not get it (filteredStaffIdList)", Retry::Never)
         } else {
-            Outcome::Sent
-        }
+            return Ok(());
+        })
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -168,13 +171,13 @@ impl Sender for Dingtalk {
         Some(ApiRequest::post_json(&keys.url("/v1.0/oauth2/accessToken"), body.to_string()))
     }
 
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
-            return Err(Outcome::of_status(status, "DingTalk"));
+            return Err(Rejection::of_status(status, "DingTalk"));
         };
         let token = AccessToken::of(answer.access_token, answer.expire_in).filter(|_| status.is_success());
         token.ok_or_else(|| {
-            let Some(code) = answer.code else { return Outcome::of_status(status, "DingTalk") };
+            let Some(code) = answer.code else { return Rejection::of_status(status, "DingTalk") };
             let (retry, hint) = match of_api(&code, status, &HeaderMap::new()) {
                 // The only code that the document of this call has.
                 _ if code == "invalidClientIdOrSecret" => {
@@ -183,14 +186,14 @@ impl Sender for Dingtalk {
                 (later @ (Retry::Backoff | Retry::After(_) | Retry::BotAfter(_)), hint) => (later, hint),
                 (_, hint) => (Retry::Never, hint),
             };
-            Outcome::refused(format!("{code} {}{hint}", answer.message.unwrap_or_default()), retry)
+            Rejection::refused(format!("{code} {}{hint}", answer.message.unwrap_or_default()), retry)
         })
     }
 }
 
 /// No answer of either kind. A refusal of the webhook's may be such, and then there is the other way.
-fn unread(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    Outcome::of_status_or_fallback(status, headers, "DingTalk")
+fn unread(status: StatusCode, headers: &HeaderMap) -> Rejection {
+    Rejection::of_status_or_fallback(status, headers, "DingTalk")
 }
 
 /// What helps after a code of the webhook. That of an expired session is 300001.

@@ -1,8 +1,6 @@
 //! Setting up the robot of an organisation's own application (企业内部应用).
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
-
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 use crate::crypto::envelope::Key;
@@ -10,16 +8,8 @@ use crate::crypto::envelope::Key;
 /// The settings of a robot.
 #[derive(Debug)]
 pub struct Settings {
-    corp_id: Option<String>,
-    events: Option<EventSettings>,
+    webhook: WebhookKeys,
     send: SendKeys,
-}
-
-/// What the callbacks of events need.
-#[derive(Debug)]
-struct EventSettings {
-    token: SecretString,
-    encoding_aes_key: SecretString,
 }
 
 impl settings::Settings for Settings {
@@ -69,38 +59,32 @@ impl settings::Settings for Settings {
             fields.optional("encoding_aes_key", "has to be the 加密 aes_key, 43 letters and digits", |key| {
                 Key::decode(key).is_ok()
             })?;
-        let events = match (token, encoding_aes_key) {
-            (Some(token), Some(key)) => Some(EventSettings { token: token.into(), encoding_aes_key: key.into() }),
-            (None, None) => None,
+        match (&token, &encoding_aes_key) {
+            (Some(_), Some(_)) | (None, None) => {}
             (None, Some(_)) => return Err(InvalidSettings::Missing("token")),
             (Some(_), None) => return Err(InvalidSettings::Missing("encoding_aes_key")),
-        };
+        }
         let api_base = fields.base_url("api_base")?;
-        Ok(Self { corp_id, events, send: SendKeys { app_key, app_secret: app_secret.into(), robot_code, api_base } })
+        let send = SendKeys { app_key, app_secret: app_secret.into(), robot_code, api_base };
+        let webhook = WebhookKeys {
+            app_key: send.app_key.clone(),
+            app_secret: send.app_secret.clone(),
+            robot_code: send.robot_code.clone(),
+            corp_id,
+            token: token.map(Into::into),
+            encoding_aes_key: encoding_aes_key.map(Into::into),
+            api_base: send.api_base.clone(),
+        };
+        Ok(Self { webhook, send })
     }
 
     /// DingTalk signs with the same secret that gives access tokens, so it is in both.
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "app_key": self.send.app_key,
-            "app_secret": self.send.app_secret.expose_secret(),
-            "robot_code": self.send.robot_code,
-            "corp_id": self.corp_id,
-            "token": self.events.as_ref().map(|events| events.token.expose_secret()),
-            "encoding_aes_key": self.events.as_ref().map(|events| events.encoding_aes_key.expose_secret()),
-            "api_base": self.send.api_base,
-        });
-        let send = json!({
-            "app_key": self.send.app_key,
-            "app_secret": self.send.app_secret.expose_secret(),
-            "robot_code": self.send.robot_code,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
-        let events = if self.events.is_some() {
+        let events = if self.webhook.token.is_some() {
             "Open 开发配置 > 事件订阅 and choose HTTP推送. Enter the same aes_key and token as here, and as 请求网址
    the URL above, then press 保存: DingTalk tries the URL at once. Then switch on 群内安装酷应用事件 and
    群内卸载酷应用事件, and, to welcome new members of groups, 群会话添加人员."

@@ -6,10 +6,11 @@
 use hoopoe_message::{Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Address, Discord, button, is_interaction_token, is_snowflake};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Received, Refusal, Request, Response, Webhook, chat, message_id};
 use crate::crypto::signature::verify_ed25519_request;
 
@@ -27,10 +28,11 @@ mod interaction {
 }
 
 /// What verifies an interaction. The key is public, but keys are kept alike.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    application_id: String,
-    public_key: SecretString,
+    pub(super) application_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) public_key: SecretString,
 }
 
 impl Webhook for Discord {
@@ -154,14 +156,9 @@ impl Interaction {
         if !is_interaction_token(&self.token) {
             return Err(Refusal::Malformed("the interaction has no token"));
         }
-        let message = Incoming {
-            id: message_id(&self.id)?,
-            chat: chat(&[channel, &person.id]),
-            address: Address { token: self.token.clone() }.encode(),
-            sent_at: created_at(&self.id),
-            language: None,
-            content,
-        };
+        let (id, chat) = (message_id(&self.id)?, chat(&[channel, &person.id]));
+        let address = Address { token: self.token.clone() };
+        let message = Incoming::new::<Discord>(id, chat, address, content).at(created_at(&self.id));
         Ok(Received::one(Some(message)).answered(Response::json(&json!({ "type": 5 }))))
     }
 }

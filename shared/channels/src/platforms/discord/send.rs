@@ -9,11 +9,13 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::header::{RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{API_BASE, Address, Discord, button, is_interaction_token, markdown};
-use crate::contract::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, asked_pause};
+use super::{API_BASE, Discord, button, markdown};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{Rejection, Retry, asked_pause};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable};
 use crate::text::split::split;
 
 /// How long an interaction's token lives.
@@ -31,11 +33,11 @@ const MAX_PAUSE_SECONDS: f64 = 86_400.0;
 const SCOPE: &str = "x-ratelimit-scope";
 
 /// What names the application in a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) application_id: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) application_id: String,
 }
 
 impl SendKeys {
@@ -57,10 +59,7 @@ impl Sender for Discord {
     /// The first part edits a message that is there, so it may be repeated. A message that follows takes no key that
     /// would make Discord drop a second one.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
-        if !is_interaction_token(&address.token) {
-            return Err(Unrenderable::Address);
-        }
+        let address = address_of::<Self>(reply)?;
         let webhook = format!("/webhooks/{}/{}", keys.application_id, address.token);
         let texts = split(&reply.text, MAX_CONTENT_UTF16, markdown::size);
         let last = texts.len().saturating_sub(1);
@@ -86,15 +85,15 @@ impl Sender for Discord {
     /// An interaction that Discord does not know yet and one that is over are told apart by the code: for some seconds
     /// after it was deferred, Discord may answer 404 with 10015 or 10008 (discord/discord-api-docs, issue 7220); once
     /// its token is over, 401 with 50027.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         let answer = serde_json::from_slice::<Answer>(body);
         if status == StatusCode::TOO_MANY_REQUESTS {
             let answer = answer.unwrap_or_default();
-            return answer.refused(status, answer.later(headers), "");
+            return Err(answer.refused(status, answer.later(headers), ""));
         }
-        let Ok(answer) = answer else { return Outcome::of_status(status, "Discord") };
+        let answer = answer.map_err(|_| Rejection::of_status(status, "Discord"))?;
         if status.is_success() {
-            return Outcome::Sent;
+            return Ok(());
         }
         let (retry, hint) = match answer.code {
             10_008 | 10_015 => (Retry::Backoff, " (not deferred yet, deleted by somebody, or over)"),
@@ -104,7 +103,7 @@ impl Sender for Discord {
             _ if status == StatusCode::NOT_FOUND => (Retry::Backoff, ""),
             _ => (Retry::of_status(status, headers), ""),
         };
-        answer.refused(status, retry, hint)
+        Err(answer.refused(status, retry, hint))
     }
 }
 
@@ -136,8 +135,8 @@ impl Answer {
         }
     }
 
-    pub(super) fn refused(&self, status: StatusCode, retry: Retry, hint: &str) -> Outcome {
+    pub(super) fn refused(&self, status: StatusCode, retry: Retry, hint: &str) -> Rejection {
         let code = if self.code == 0 { i64::from(status.as_u16()) } else { self.code };
-        Outcome::refused(format!("{code} {}{hint}", self.message), retry)
+        Rejection::refused(format!("{code} {}{hint}", self.message), retry)
     }
 }

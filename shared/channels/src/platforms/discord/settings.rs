@@ -1,16 +1,17 @@
 //! Setting up an application.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use secrecy::SecretString;
 
 use super::is_snowflake;
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of an application.
 #[derive(Debug)]
 pub struct Settings {
-    public_key: SecretString,
+    webhook: WebhookKeys,
     /// For [`Settings::register_commands`] alone, and not among the keys to store.
     pub(super) bot_token: Option<SecretString>,
     pub(super) send: SendKeys,
@@ -50,19 +51,33 @@ impl settings::Settings for Settings {
             })?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            public_key: public_key.into(),
+            webhook: WebhookKeys { application_id: application_id.clone(), public_key: public_key.into() },
             bot_token: bot_token.map(Into::into),
             send: SendKeys { application_id, api_base },
         })
     }
 
+    const SETUPS: &'static [Setup] = &[Setup::Commands];
+
+    fn setup_calls(&self, setup: Setup, _webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        if setup != Setup::Commands {
+            return Ok(Vec::new());
+        }
+        if !self.has_bot_token() {
+            return Err(InvalidSettings::Missing("bot_token"));
+        }
+        Ok(vec![SetupCall {
+            doing: "registering the commands",
+            about: "the commands",
+            request: self.register_commands(),
+            read: |_, status, _, body| {
+                Self::read_commands(status, body).map(|count| format!("{count} commands are registered"))
+            },
+        }])
+    }
+
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "application_id": self.send.application_id,
-            "public_key": self.public_key.expose_secret(),
-        });
-        let send = json!({ "application_id": self.send.application_id, "api_base": self.send.api_base });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

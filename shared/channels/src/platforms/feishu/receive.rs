@@ -14,14 +14,15 @@
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::cipher::{self, Unopened};
 use super::message::Message;
 use super::{Address, Feishu, SAY, is_id};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{
     Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, fresh, message_id,
 };
@@ -40,15 +41,17 @@ const MAX_UNSIGNED_BYTES: usize = 4096;
 const MAX_LEAVING: usize = 32;
 
 /// What verifies and opens a request, and what tells that a group's message is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    encrypt_key: SecretString,
-    verification_token: SecretString,
     /// Without it any bot that is mentioned passes for this one.
     #[serde(default)]
     pub(super) bot_open_id: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) encrypt_key: SecretString,
     #[serde(default)]
     pub(super) group_prefix: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) verification_token: SecretString,
 }
 
 impl Webhook for Feishu {
@@ -222,7 +225,7 @@ impl Event {
         };
         // The event may be a later one than the first of this message.
         let sent_at = [message.create_time.0, self.created_at].into_iter().flatten().min();
-        incoming(&message_id, sent_at, &room, &sender, &address, content).map(|message| Received::one(Some(message)))
+        incoming(&message_id, sent_at, &room, &sender, address, content).map(|message| Received::one(Some(message)))
     }
 
     /// "卡片回传交互", `uAjLw4CM/ukzMukzMukzM/feishu-cards/card-callback-communication`. The answer shows the person
@@ -253,7 +256,7 @@ impl Event {
         let (room, card) = (id(context.open_chat_id)?, id(context.open_message_id)?);
         let address = Address { chat: room.clone(), message: Some(card), thread: false };
         let message =
-            incoming(&self.id, self.created_at, &room, &id(operator.open_id)?, &address, Content::text(words))?;
+            incoming(&self.id, self.created_at, &room, &id(operator.open_id)?, address, Content::text(words))?;
         let toast = json!({ "toast": { "type": "info", "content": words } });
         Ok(Received::one(Some(message)).answered(Response::json(&toast)))
     }
@@ -332,7 +335,7 @@ fn happened(
     happened: ChannelEvent,
 ) -> Result<Incoming, Refusal> {
     let address = Address { chat: room.to_owned(), message: None, thread: false };
-    incoming(event.0, event.1, room, person, &address, Content::Event(happened))
+    incoming(event.0, event.1, room, person, address, Content::Event(happened))
 }
 
 /// A conversation is one person in one chat also where the chat is private: a pressed button does not tell which kind
@@ -342,15 +345,8 @@ fn incoming(
     sent_at: Option<Timestamp>,
     room: &str,
     person: &str,
-    address: &Address,
+    address: Address,
     content: Content,
 ) -> Result<Incoming, Refusal> {
-    Ok(Incoming {
-        id: message_id(id)?,
-        chat: chat(&[room, person]),
-        address: address.encode(),
-        sent_at,
-        language: None,
-        content,
-    })
+    Ok(Incoming::new::<Feishu>(message_id(id)?, chat(&[room, person]), address, content).at(sent_at))
 }

@@ -16,14 +16,17 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{API_BASE, Address, Feishu, SAY};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{MINUTE, Rejection, Retry, SECOND, asked_pause};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key,
-    suggestions, with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Sender, Unrenderable, idempotency_key, suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
+use crate::text::printable;
 use crate::text::split::split;
 
 /// "文本消息最大不能超过150KB，卡片及富文本消息最大不能超过30KB" (230025). Of this many characters the JSON within JSON makes at
@@ -49,12 +52,13 @@ const MAX_BUTTONS: usize = 10;
 const RATE_LIMIT_RESET: &str = "x-ogw-ratelimit-reset";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) app_id: String,
-    pub(super) app_secret: SecretString,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) app_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
 }
 
 impl SendKeys {
@@ -73,10 +77,7 @@ impl Sender for Feishu {
 
     /// Every part has a `uuid`, so each may be repeated, and a fallback has its part's, so never both are shown.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
-        if !address.is_valid() {
-            return Err(Unrenderable::Address);
-        }
+        let address = address_of::<Self>(reply)?;
         let plain = plain(reply);
         let buttons = buttons(&plain);
         let whole = if buttons.is_empty() { with_numbered_suggestions(&plain) } else { plain.text.clone() };
@@ -96,19 +97,16 @@ impl Sender for Feishu {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let answer = match Answer::read(status, body) {
-            Ok(answer) => answer,
-            Err(refused) => return refused,
-        };
-        match answer.code {
-            0 => Outcome::Sent,
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer = Answer::read(status, body)?;
+        Err(match answer.code {
+            0 => return Ok(()),
             // No token, an invalid one, one of another form, an expired one.
             99991661 | 99991663..=99991665 | 99991668 | 99991671 | 99991677 => answer.refused("", Retry::NewToken),
             // A parameter, the length, the type, the card: what is plainer may pass.
             230001 | 230025 | 230054 | 230099 => answer.refused("", Retry::Fallback),
             _ => answer.refused_for_good_or_later(status, headers),
-        }
+        })
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -116,7 +114,7 @@ impl Sender for Feishu {
         Some(keys.post("auth/v3/tenant_access_token/internal", &body))
     }
 
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let answer = Answer::read(status, body)?;
         match answer.code {
             0 => {}
@@ -128,20 +126,15 @@ impl Sender for Feishu {
             _ => return Err(answer.refused_for_good_or_later(status, &HeaderMap::new())),
         }
         let token = AccessToken::of(answer.tenant_access_token, answer.expire);
-        token.ok_or_else(|| Outcome::refused("0, but without a tenant_access_token", Retry::Never))
+        token.ok_or_else(|| Rejection::refused("0, but without a tenant_access_token", Retry::Never))
     }
 }
 
 /// The reply without the control characters that JSON would blow up and nobody sees.
 fn plain(reply: &Reply) -> Reply {
-    let visible = |text: &str| {
-        let mut text = text.to_owned();
-        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
-        text
-    };
     Reply {
-        text: visible(&reply.text),
-        suggestions: reply.suggestions.iter().map(|suggestion| visible(suggestion)).collect(),
+        text: printable(reply.text.clone()),
+        suggestions: reply.suggestions.iter().cloned().map(printable).collect(),
         ..reply.clone()
     }
 }
@@ -207,15 +200,15 @@ struct Answer {
 }
 
 impl Answer {
-    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Outcome> {
+    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Rejection> {
         let answer: Option<Self> = serde_json::from_slice(body).ok();
         answer
             .filter(|answer| status.is_success() || answer.code != 0)
-            .ok_or_else(|| Outcome::of_status(status, "Feishu"))
+            .ok_or_else(|| Rejection::of_status(status, "Feishu"))
     }
 
     /// For codes that neither a new token nor a plainer message mends.
-    fn refused_for_good_or_later(&self, status: StatusCode, headers: &HeaderMap) -> Outcome {
+    fn refused_for_good_or_later(&self, status: StatusCode, headers: &HeaderMap) -> Rejection {
         let hint = match self.code {
             // Too many calls of the app ("1000次/分&50次/秒", 频控策略), or of all apps.
             99991400 | 11232 | 11247 => return self.refused("", Retry::BotAfter(reset(headers).unwrap_or(MINUTE))),
@@ -242,9 +235,9 @@ impl Answer {
         self.refused(hint, Retry::Never)
     }
 
-    fn refused(&self, hint: &str, retry: Retry) -> Outcome {
+    fn refused(&self, hint: &str, retry: Retry) -> Rejection {
         let hint = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
-        Outcome::refused(format!("{}{hint} {}", self.code, self.msg), retry)
+        Rejection::refused(format!("{}{hint} {}", self.code, self.msg), retry)
     }
 }
 

@@ -1,19 +1,14 @@
 //! Setting up a custom app (企业自建应用).
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
-
 use super::is_id;
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
 
 /// The settings of an app.
 #[derive(Debug)]
 pub struct Settings {
-    verification_token: SecretString,
-    encrypt_key: SecretString,
-    bot_open_id: Option<String>,
-    group_prefix: Option<String>,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -59,27 +54,18 @@ impl settings::Settings for Settings {
         let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            verification_token: verification_token.into(),
-            encrypt_key: encrypt_key.into(),
-            bot_open_id,
-            group_prefix,
+            webhook: WebhookKeys {
+                verification_token: verification_token.into(),
+                encrypt_key: encrypt_key.into(),
+                bot_open_id,
+                group_prefix,
+            },
             send: SendKeys { app_id, app_secret: app_secret.into(), api_base },
         })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "encrypt_key": self.encrypt_key.expose_secret(),
-            "verification_token": self.verification_token.expose_secret(),
-            "bot_open_id": self.bot_open_id,
-            "group_prefix": self.group_prefix,
-        });
-        let send = json!({
-            "app_id": self.send.app_id,
-            "app_secret": self.send.app_secret.expose_secret(),
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

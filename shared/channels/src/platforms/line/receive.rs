@@ -13,9 +13,10 @@ use std::ops::Range;
 use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Address, Line};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 use crate::crypto::signature::verify_hmac_base64;
 use crate::text::group;
@@ -29,14 +30,15 @@ const SIGNATURE: &str = "x-line-signature";
 const MAX_TOKEN_BYTES: usize = 512;
 
 /// What verifies a webhook, and what tells that a group's message is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    channel_secret: SecretString,
     /// Where it is known, events for another bot are refused.
     #[serde(default)]
-    bot_user_id: Option<String>,
+    pub(super) bot_user_id: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) channel_secret: SecretString,
     #[serde(default)]
-    group_prefix: Option<String>,
+    pub(super) group_prefix: Option<String>,
 }
 
 impl Webhook for Line {
@@ -238,10 +240,10 @@ impl Common {
         self.source.as_ref().filter(|_| self.mode != "standby")?.place()
     }
 
-    fn address(&self, place: Place<'_>, quote_token: Option<String>) -> String {
+    fn address(&self, place: Place<'_>, quote_token: Option<String>) -> Address {
         let reply_token = self.reply_token.clone().filter(|token| is_bounded(token));
         let (to, group) = place.parts();
-        Address { to: to.to_owned(), group, reply_token, quote_token }.encode()
+        Address { to: to.to_owned(), group, reply_token, quote_token }
     }
 
     fn message(&self, keys: &WebhookKeys, message: Message) -> Result<Option<Incoming>, Refusal> {
@@ -263,8 +265,8 @@ impl Common {
         };
         let quote_token = quote_token.filter(|token| group && is_bounded(token));
         let address = self.address(place, quote_token);
-        let (id, sent_at) = (message_id(&self.webhook_event_id)?, self.timestamp.0);
-        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
+        let id = message_id(&self.webhook_event_id)?;
+        Ok(Some(Incoming::new::<Line>(id, chat, address, content).at(self.timestamp.0)))
     }
 
     /// A change that LINE tells of a person or of a group as a whole. That members joined counts as the latter: the
@@ -272,23 +274,16 @@ impl Common {
     fn change(&self, event: ChannelEvent) -> Result<Option<Incoming>, Refusal> {
         let Some(place) = self.place() else { return Ok(None) };
         let (id, address) = (message_id(&self.webhook_event_id)?, self.address(place, None));
-        Ok(Some(Incoming {
-            id,
-            chat: chat(&[place.parts().0]),
-            address,
-            sent_at: self.timestamp.0,
-            language: None,
-            content: Content::Event(event),
-        }))
+        let chat = chat(&[place.parts().0]);
+        Ok(Some(Incoming::new::<Line>(id, chat, address, Content::Event(event)).at(self.timestamp.0)))
     }
 
     /// A member's conversation ends with their membership.
     fn member_left(&self, member: &Source) -> Result<Option<Incoming>, Refusal> {
         let (Some(place), Some(person)) = (self.place(), member.user()) else { return Ok(None) };
         let (id, address) = (message_id(&self.webhook_event_id)?, self.address(place, None));
-        let content = Content::Event(ChannelEvent::Left);
-        let (chat, sent_at) = (chat(&[place.parts().0, person]), self.timestamp.0);
-        Ok(Some(Incoming { id, chat, address, sent_at, language: None, content }))
+        let (chat, content) = (chat(&[place.parts().0, person]), Content::Event(ChannelEvent::Left));
+        Ok(Some(Incoming::new::<Line>(id, chat, address, content).at(self.timestamp.0)))
     }
 }
 

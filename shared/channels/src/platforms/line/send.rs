@@ -18,11 +18,13 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{API_BASE, Address, Line};
+use super::{API_BASE, Line};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry, SECOND, asked_pause};
 use crate::contract::sender::{
-    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, idempotency_key, suggestions,
-    with_numbered_suggestions,
+    ApiRequest, Part, Sender, Unrenderable, idempotency_key, suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 /// "Max character limit: 5000" ("Text message"), counted in UTF-16 code units ("Character counting in a text",
@@ -54,13 +56,14 @@ const RETRY_KEY: &str = "x-line-retry-key";
 const ACCEPTED_REQUEST: &str = "x-line-accepted-request-id";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
     pub(super) channel_access_token: SecretString,
     #[serde(default)]
     pub(super) group_prefix: Option<String>,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl SendKeys {
@@ -88,7 +91,7 @@ impl Sender for Line {
     /// Pushes may be repeated. A request with a reply token is not: LINE refuses a second one as it does an expired one,
     /// so whether the first arrived cannot be told.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let fresh = now.since(reply.received_at) <= TOKEN_LIFETIME;
         let reply_token = address.reply_token.as_deref().filter(|_| fresh);
         let offer = Offer::of(keys, reply, address.group);
@@ -124,21 +127,20 @@ impl Sender for Line {
 
     /// By "Status codes" and "Error messages"
     /// (<https://developers.line.biz/en/reference/messaging-api/#error-responses>).
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "the Messaging API");
-        };
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "the Messaging API"))?;
         if status.is_success() {
-            return Outcome::Sent;
+            return Ok(());
         }
         let says = |words: &str| answer.message.to_ascii_lowercase().contains(words);
         // "The request may have been accepted" ("Retry failed API requests"): what was sent with a retry key is repeated.
         if status.is_server_error() {
-            return Outcome::Unknown { reason: format!("HTTP {} of the Messaging API", status.as_u16()) };
+            return Err(Rejection::Unknown { reason: format!("HTTP {} of the Messaging API", status.as_u16()) });
         }
         let (retry, hint) = match status.as_u16() {
             // A push that was sent before under the same retry key.
-            409 if headers.contains_key(ACCEPTED_REQUEST) || says("already accepted") => return Outcome::Sent,
+            409 if headers.contains_key(ACCEPTED_REQUEST) || says("already accepted") => return Ok(()),
             400 if says("invalid reply token") => (Retry::Fallback, ""),
             400 if says("failed to send messages") => {
                 (Retry::Never, " (the person is unknown to this account, or it is no longer in the group)")
@@ -158,7 +160,7 @@ impl Sender for Line {
             }
             _ => (Retry::of_status(status, headers), ""),
         };
-        Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
+        Err(Rejection::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry))
     }
 
     /// "Get bot info", <https://developers.line.biz/en/reference/messaging-api/#get-bot-info>.
@@ -167,13 +169,11 @@ impl Sender for Line {
         Some(request.and_then(|request| request.authorized("Bearer", &keys.channel_access_token)))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        match Self::outcome(status, headers, body).without_fallback() {
-            Outcome::Sent if serde_json::from_slice::<BotInfo>(body).is_err() => {
-                Outcome::refused("the Messaging API named no bot", Retry::Never)
-            }
-            outcome => outcome,
-        }
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Self::outcome(status, headers, body)?;
+        serde_json::from_slice::<BotInfo>(body)
+            .map(drop)
+            .map_err(|_| CheckRejection::inconclusive("the Messaging API named no bot"))
     }
 }
 

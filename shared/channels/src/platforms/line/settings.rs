@@ -1,18 +1,19 @@
 //! Setting up an official account: its settings, and the call that tells LINE where to post.
 
 use http::{HeaderMap, Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::receive::WebhookKeys;
 use super::send::{Answer, SendKeys};
-use crate::contract::sender::{ApiRequest, Outcome, Retry};
+use crate::contract::rejection::{Rejection, Retry};
+use crate::contract::sender::ApiRequest;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of a Messaging API channel.
 #[derive(Debug)]
 pub struct Settings {
-    channel_secret: SecretString,
-    bot_user_id: Option<String>,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -52,24 +53,31 @@ impl settings::Settings for Settings {
         let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            channel_secret: channel_secret.into(),
-            bot_user_id,
+            webhook: WebhookKeys {
+                channel_secret: channel_secret.into(),
+                bot_user_id,
+                group_prefix: group_prefix.clone(),
+            },
             send: SendKeys { channel_access_token: channel_access_token.into(), group_prefix, api_base },
         })
     }
 
+    const SETUPS: &'static [Setup] = &[Setup::Webhook];
+
+    fn setup_calls(&self, setup: Setup, webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        let call = || SetupCall {
+            doing: "setting the webhook",
+            about: "the webhook",
+            request: self.set_webhook(webhook_url),
+            read: |_: &mut Self, status, _: &HeaderMap, body: &[u8]| {
+                Self::read_webhook(status, body).map(|()| "the webhook is set".to_owned())
+            },
+        };
+        Ok((setup == Setup::Webhook).then(call).into_iter().collect())
+    }
+
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "channel_secret": self.channel_secret.expose_secret(),
-            "bot_user_id": self.bot_user_id,
-            "group_prefix": self.send.group_prefix,
-        });
-        let send = json!({
-            "channel_access_token": self.send.channel_access_token.expose_secret(),
-            "group_prefix": self.send.group_prefix,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
@@ -108,18 +116,20 @@ impl Settings {
     }
 
     /// Reads the answer to [`Settings::set_webhook`].
-    #[must_use]
-    pub fn read_webhook(status: StatusCode, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "the Messaging API");
-        };
+    ///
+    /// # Errors
+    ///
+    /// What LINE says instead.
+    pub fn read_webhook(status: StatusCode, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "the Messaging API"))?;
         let (retry, hint) = match status.as_u16() {
-            200..300 => return Outcome::Sent,
+            200..300 => return Ok(()),
             400 => (Retry::Never, " (LINE takes https:// addresses of up to 500 characters)"),
             401 => (Retry::Never, " (the channel access token is not valid)"),
             _ => (Retry::of_status(status, &HeaderMap::new()), ""),
         };
-        Outcome::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry)
+        Err(Rejection::refused(format!("{} {}{hint}", status.as_u16(), answer.words()), retry))
     }
 }
 

@@ -11,20 +11,23 @@ use std::fmt;
 
 use hoopoe_message::{Content, Timestamp};
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Messenger;
+use super::{Address, Messenger};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 use crate::platforms::meta;
 
 /// What verifies a notification, and what tells that it is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    app_secret: SecretString,
-    verify_token: SecretString,
-    page_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
+    pub(super) page_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) verify_token: SecretString,
 }
 
 impl Webhook for Messenger {
@@ -70,7 +73,7 @@ fn read_event(keys: &WebhookKeys, event: Value) -> Option<Incoming> {
         (None, None) => return None,
     };
     let (id, sent_at) = (message_id(&id).ok()?, Moment::of_number(event.timestamp).0);
-    Some(Incoming { id, chat: chat(&[&person]), address: person, sent_at, language: None, content })
+    Some(Incoming::new::<Messenger>(id, chat(&[&person]), Address(person), content).at(sent_at))
 }
 
 #[derive(Deserialize)]

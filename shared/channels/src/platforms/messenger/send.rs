@@ -8,11 +8,14 @@
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Messenger;
-use crate::contract::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions};
+use super::{Address, Messenger};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
+use crate::contract::settings::exposed;
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;
 
@@ -23,12 +26,13 @@ pub(super) const MAX_TITLE: usize = 20;
 pub(super) const MAX_PAYLOAD: usize = 1000;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) page_access_token: SecretString,
-    pub(super) page_id: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) page_access_token: SecretString,
+    pub(super) page_id: String,
 }
 
 impl Sender for Messenger {
@@ -36,10 +40,8 @@ impl Sender for Messenger {
 
     /// The Send API takes no key that would make Messenger drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        if !meta::is_number(&reply.address) {
-            return Err(Unrenderable::Address);
-        }
-        let request = |message: Value| keys.request(&reply.address, &message);
+        let Address(person) = address_of::<Self>(reply)?;
+        let request = |message: Value| keys.request(&person, &message);
         let quick_replies = quick_replies(reply);
         let whole = if quick_replies.is_some() { reply.text.clone() } else { with_numbered_suggestions(reply) };
         let texts = split(&whole, MAX_TEXT, char::len_utf16);
@@ -60,7 +62,7 @@ impl Sender for Messenger {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         meta::outcome(status, headers, body, of_messenger)
     }
 
@@ -69,7 +71,7 @@ impl Sender for Messenger {
         Some(meta::check_request(keys.api_base.as_deref(), "me", &keys.page_access_token))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
         meta::read_check(status, headers, body)
     }
 }

@@ -1,8 +1,6 @@
 //! Setting up a Page.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
-
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 use crate::platforms::meta::{self, API_BASE};
@@ -10,8 +8,7 @@ use crate::platforms::meta::{self, API_BASE};
 /// The settings of a Page.
 #[derive(Debug)]
 pub struct Settings {
-    app_secret: SecretString,
-    verify_token: SecretString,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -41,21 +38,12 @@ impl settings::Settings for Settings {
         let page_access_token = meta::access_token(&mut fields, "page_access_token")?;
         let page_id = fields.digits("page_id", "has to be the Page's id, which is a number", meta::MAX_DIGITS)?;
         let api_base = fields.base_url("api_base")?;
-        Ok(Self { app_secret, verify_token, send: SendKeys { page_access_token, page_id, api_base } })
+        let webhook = WebhookKeys { app_secret, verify_token, page_id: page_id.clone() };
+        Ok(Self { webhook, send: SendKeys { page_access_token, page_id, api_base } })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "app_secret": self.app_secret.expose_secret(),
-            "verify_token": self.verify_token.expose_secret(),
-            "page_id": self.send.page_id,
-        });
-        let send = json!({
-            "page_access_token": self.send.page_access_token.expose_secret(),
-            "page_id": self.send.page_id,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -8,12 +8,13 @@ use hoopoe_message::{ChannelEvent, Content, MessageId, Timestamp};
 use http::Method;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::text::Said;
 use super::{Address, Answers, Qq, Room, is_id, key_pair};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, message_id};
 use crate::crypto::signature::{ED25519_SIGNATURE, verify_ed25519, verify_ed25519_request};
 use crate::text::group;
@@ -37,9 +38,10 @@ mod op {
 }
 
 /// What verifies a callback and answers the URL check. QQ has one secret for this and for access tokens.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    app_secret: SecretString,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
 }
 
 impl Webhook for Qq {
@@ -252,5 +254,5 @@ fn incoming(
     if !is_id(room) || !is_id(person) {
         return Err(Refusal::Malformed("the id of a person or room is none"));
     }
-    Ok(Incoming { id, chat, address: address.encode(), sent_at, language: None, content })
+    Ok(Incoming::new::<Qq>(id, chat, address, content).at(sent_at))
 }

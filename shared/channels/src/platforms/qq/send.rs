@@ -11,13 +11,14 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Address, Answers, Qq, Room, is_id};
-use crate::contract::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, retry_after, with_numbered_suggestions,
-};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{Rejection, Retry, SECOND, retry_after};
+use crate::contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 const API_BASE: &str = "https://api.sgroup.qq.com";
@@ -28,14 +29,15 @@ const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
 const TOKEN_URL: &str = "https://bots.qq.com/app/getAppAccessToken";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
     pub(super) app_id: String,
+    #[serde(serialize_with = "exposed")]
     pub(super) app_secret: SecretString,
     #[serde(default)]
     pub(super) token_url: Option<String>,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl Room {
@@ -48,7 +50,7 @@ impl Room {
         }
     }
 
-    fn is_valid(&self) -> bool {
+    pub(super) fn is_valid(&self) -> bool {
         let (Self::User(id) | Self::Group(id) | Self::Channel(id) | Self::Direct(id)) = self;
         is_id(id)
     }
@@ -60,11 +62,7 @@ impl Sender for Qq {
     /// QQ refuses a second message with the same `msg_id` and `msg_seq`, so a part of an answer to a message may be
     /// repeated. The document says it of neither events nor guilds.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
-        if !address.room.is_valid() {
-            return Err(Unrenderable::Address);
-        }
-        let Address { room, answers } = &address;
+        let Address { room, answers } = &address_of::<Self>(reply)?;
         let url = format!("{}{}", keys.api_base.as_deref().unwrap_or(API_BASE), room.path());
         let text = with_numbered_suggestions(reply);
         let parts = split(&text, room.limit(), room.size()).into_iter().zip(1..).map(|(piece, number)| {
@@ -88,19 +86,17 @@ impl Sender for Qq {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "QQ");
-        };
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "QQ"))?;
         let (retry, hint) = match answer.code() {
             // Taken, and shown once QQ has looked at it.
-            304_023 | 304_024 => return Outcome::Sent,
+            304_023 | 304_024 => return Ok(()),
             // An earlier request with the same number was taken.
-            40_054_005 => return Outcome::Sent,
-            0 if status.is_success() => return Outcome::Sent,
+            40_054_005 => return Ok(()),
+            0 if status.is_success() => return Ok(()),
             code => advice(code, status, headers),
         };
-        answer.refused(retry, hint)
+        Err(answer.refused(retry, hint))
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -111,8 +107,8 @@ impl Sender for Qq {
     }
 
     /// An error comes with status 200 too.
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
-        let answer: Answer = serde_json::from_slice(body).map_err(|_| Outcome::of_status(status, "QQ"))?;
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "QQ"))?;
         let lifetime = answer.expires_in.as_ref().and_then(|seconds| match seconds {
             Value::String(digits) => digits.parse().ok(),
             number => number.as_u64(),
@@ -176,7 +172,7 @@ impl Answer {
         self.err_code.filter(|code| *code != 0).or(self.code).unwrap_or_default()
     }
 
-    fn refused(&self, retry: Retry, hint: &str) -> Outcome {
-        Outcome::refused(format!("{} {}{hint}", self.code(), self.message), retry)
+    fn refused(&self, retry: Retry, hint: &str) -> Rejection {
+        Rejection::refused(format!("{} {}{hint}", self.code(), self.message), retry)
     }
 }

@@ -1,14 +1,17 @@
 //! Setting up a bot.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use hoopoe_message::COMMANDS;
+use secrecy::SecretString;
 
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
+use crate::text::enumerated;
 
 /// The settings of a bot.
 #[derive(Debug)]
 pub struct Settings {
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -38,19 +41,13 @@ impl settings::Settings for Settings {
             .into();
         let token_url = fields.base_url("token_url")?;
         let api_base = fields.base_url("api_base")?;
-        Ok(Self { send: SendKeys { app_id, app_secret, token_url, api_base } })
+        let webhook = WebhookKeys { app_secret: app_secret.clone() };
+        Ok(Self { webhook, send: SendKeys { app_id, app_secret, token_url, api_base } })
     }
 
     /// Both hold the secret: QQ signs events with the one that tokens are got for.
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({ "app_secret": self.send.app_secret.expose_secret() });
-        let send = json!({
-            "app_id": self.send.app_id,
-            "app_secret": self.send.app_secret.expose_secret(),
-            "token_url": self.send.token_url,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
@@ -66,11 +63,12 @@ impl settings::Settings for Settings {
      频道事件, where the bot is in guilds: AT_MESSAGE_CREATE, DIRECT_MESSAGE_CREATE
    Leave MESSAGE_CREATE and INTERACTION_CREATE out. From now on QQ closes the bot's WebSocket connections.
 4. Where replies hold web addresses, list their domains under 开发设置 > 消息URL配置, or QQ refuses such replies.
-5. Optionally, add /start, /help, /new and /lang under 功能配置 > 指令, which QQ then suggests.
+5. Optionally, add {commands} under 功能配置 > 指令, which QQ then suggests.
 6. Until the bot is published, choose who may use it under 开发 > 沙箱配置.
 7. In QQ, open the bot's card, press 发消息, and say 你好.
 ",
             app_id = self.send.app_id,
+            commands = enumerated(COMMANDS.iter().map(|command| format!("/{}", command.name))),
         )
     }
 }

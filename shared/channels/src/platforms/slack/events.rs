@@ -6,12 +6,12 @@
 //! else is acknowledged and left: edits, deletions, channel notices, what apps and Slackbot say, other members coming
 //! and going, and `app_home_opened`, which comes each time a person looks.
 
-use hoopoe_message::{ChannelEvent, Content};
+use hoopoe_message::{ChannelEvent, Content, MessageId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::receive::{Told, WebhookKeys};
-use super::{Address, text};
+use super::receive::WebhookKeys;
+use super::{Address, Slack, text};
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Response, chat, message_id};
 use crate::text::group;
 
@@ -25,15 +25,7 @@ pub(super) fn read(keys: &WebhookKeys, body: &[u8]) -> Result<Received, Refusal>
             keys.check_app(callback.api_app_id.as_deref())?;
             let id = message_id(&callback.event_id)?;
             let sent_at = callback.event_time.0;
-            let told = callback.told(keys);
-            Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
-                id,
-                chat,
-                address,
-                sent_at,
-                language: None,
-                content,
-            })))
+            Ok(Received::one(callback.told(keys, id).map(|message| message.at(sent_at))))
         }
         Posted::Other => Ok(Received::one(None)),
     }
@@ -115,21 +107,21 @@ struct Membership {
 }
 
 impl Callback {
-    fn told(self, keys: &WebhookKeys) -> Option<Told> {
+    fn told(self, keys: &WebhookKeys, id: MessageId) -> Option<Incoming> {
         let bot = self.authorizations.into_iter().find(|given| given.is_bot).and_then(|given| given.user_id);
         let bot = bot.as_deref();
         match self.event {
-            Event::Message(message) => message.told(keys, bot, false),
-            Event::AppMention(message) => message.told(keys, bot, true),
+            Event::Message(message) => message.told(keys, id, bot, false),
+            Event::AppMention(message) => message.told(keys, id, bot, true),
             Event::MemberJoinedChannel(change) if change.is_of(bot) => {
                 let Membership { channel, user, inviter, .. } = change;
-                happened(&channel?, &inviter.or(user)?, ChannelEvent::Joined)
+                happened(id, &channel?, &inviter.or(user)?, ChannelEvent::Joined)
             }
             Event::MemberLeftChannel(change) if change.is_of(bot) => {
-                happened(&change.channel?, &change.user?, ChannelEvent::Left)
+                happened(id, &change.channel?, &change.user?, ChannelEvent::Left)
             }
             Event::ChannelLeft(change) | Event::GroupLeft(change) => {
-                happened(&change.channel?, &change.actor_id?, ChannelEvent::Left)
+                happened(id, &change.channel?, &change.actor_id?, ChannelEvent::Left)
             }
             Event::MemberJoinedChannel(_) | Event::MemberLeftChannel(_) | Event::Other => None,
         }
@@ -143,14 +135,14 @@ impl Membership {
 }
 
 /// What happened to a channel is told to the conversation of the member who did it.
-fn happened(channel: &str, person: &str, event: ChannelEvent) -> Option<Told> {
+fn happened(id: MessageId, channel: &str, person: &str, event: ChannelEvent) -> Option<Incoming> {
     let address = Address { channel: channel.to_owned(), thread: None, only: None };
-    Some(Told { chat: chat(&[channel, person]), address: address.encode(), content: Content::Event(event) })
+    Some(Incoming::new::<Slack>(id, chat(&[channel, person]), address, Content::Event(event)))
 }
 
 impl Message {
     /// `mention`: it came as `app_mention`, which there is none of in direct messages.
-    fn told(self, keys: &WebhookKeys, bot: Option<&str>, mention: bool) -> Option<Told> {
+    fn told(self, keys: &WebhookKeys, id: MessageId, bot: Option<&str>, mention: bool) -> Option<Incoming> {
         let files = [&self.files, &self.attachments].into_iter().flatten().any(|files| !files.is_empty());
         let user = self.user.filter(|user| user != "USLACKBOT" && Some(user.as_str()) != bot)?;
         let new = matches!(self.subtype.as_deref(), None | Some("file_share" | "thread_broadcast"));
@@ -180,6 +172,6 @@ impl Message {
         let chat = chat(&[&channel, &user]);
         // In a channel the answer stays with its question; in a direct message only where a thread is there already.
         let thread = self.thread_ts.or(if private { None } else { Some(self.ts?) });
-        Some(Told { chat, address: Address { channel, thread, only: None }.encode(), content })
+        Some(Incoming::new::<Slack>(id, chat, Address { channel, thread, only: None }, content))
     }
 }

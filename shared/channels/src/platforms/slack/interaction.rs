@@ -8,12 +8,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use hoopoe_message::{Command, Content};
+use hoopoe_message::{CommandSpec, Content, MessageId};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::receive::{Told, WebhookKeys};
-use super::{Address, Only, SUGGESTION, text};
+use super::receive::WebhookKeys;
+use super::{Address, Only, SUGGESTION, Slack, text};
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, chat, message_id};
 
 /// Where Slack's `response_url`s are.
@@ -69,15 +69,8 @@ fn read_command(keys: &WebhookKeys, form: &Form) -> Result<Received, Refusal> {
     let only = Some(Only { user: user.clone(), response_url });
     let address = Address { channel: channel.clone(), thread: None, only };
     let content = Content::text(&command(&words));
-    Ok(Received::one(Some(Incoming {
-        id,
-        chat: chat(&[channel, user]),
-        address: address.encode(),
-        // Slack does not say, and does not repeat it.
-        sent_at: None,
-        language: None,
-        content,
-    })))
+    // Slack does not say when, and does not repeat it.
+    Ok(Received::one(Some(Incoming::new::<Slack>(id, chat(&[channel, user]), address, content))))
 }
 
 /// What `/hoopoe <words>` says: `help`, `new` and `lang zh` steer the bot where nothing follows them, else it is a
@@ -85,12 +78,11 @@ fn read_command(keys: &WebhookKeys, form: &Form) -> Result<Received, Refusal> {
 fn command(words: &str) -> Cow<'_, str> {
     let steering = match words.split_whitespace().collect::<Vec<_>>()[..] {
         [] => return "/help".into(),
-        [name] => Some(name),
-        [name, _] if name.eq_ignore_ascii_case("lang") => Some(name),
+        [name] => CommandSpec::named(name),
+        [name, _] => CommandSpec::named(name).filter(|command| command.argument.is_some()),
         _ => None,
     };
-    let steers = steering.is_some_and(|name| Command::parse(&format!("/{name}")).is_some());
-    if steers { format!("/{words}").into() } else { words.into() }
+    if steering.is_some() { format!("/{words}").into() } else { words.into() }
 }
 
 fn read_press(keys: &WebhookKeys, press: Press) -> Result<Received, Refusal> {
@@ -105,15 +97,7 @@ fn read_press(keys: &WebhookKeys, press: Press) -> Result<Received, Refusal> {
     };
     let words = action.value.as_deref().map(text::unescape).unwrap_or_default();
     let sent_at = action.action_ts.as_deref().and_then(|time| Moment::of_text(time).0);
-    let told = press.told(keys, &user.id, words.trim());
-    Ok(Received::one(told.map(|Told { chat, address, content }| Incoming {
-        id,
-        chat,
-        address,
-        sent_at,
-        language: None,
-        content,
-    })))
+    Ok(Received::one(press.told(keys, id, &user.id, words.trim()).map(|message| message.at(sent_at))))
 }
 
 #[derive(Deserialize)]
@@ -166,7 +150,7 @@ struct Action {
 }
 
 impl Press {
-    fn told(&self, keys: &WebhookKeys, user: &str, words: &str) -> Option<Told> {
+    fn told(&self, keys: &WebhookKeys, id: MessageId, user: &str, words: &str) -> Option<Incoming> {
         let channel = self.channel.as_ref().map(|channel| channel.id.clone()).filter(|_| !words.is_empty())?;
         let chat = chat(&[&channel, user]);
         let (thread, only) = if self.container.is_ephemeral {
@@ -178,8 +162,7 @@ impl Press {
             let begun = pressed.and_then(|message| message.ts.clone()).filter(|_| !channel.starts_with('D'));
             (pressed.and_then(|message| message.thread_ts.clone()).or(begun), None)
         };
-        let address = Address { channel, thread, only }.encode();
-        Some(Told { chat, address, content: Content::text(words) })
+        Some(Incoming::new::<Slack>(id, chat, Address { channel, thread, only }, Content::text(words)))
     }
 }
 

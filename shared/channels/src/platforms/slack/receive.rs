@@ -5,13 +5,14 @@
 //! <https://docs.slack.dev/apis/events-api/>). The header alone says nothing about whether the first delivery arrived,
 //! so it is not looked at: the claim of the `event_id` tells. Commands and presses are not sent again.
 
-use hoopoe_message::{Content, Timestamp};
+use hoopoe_message::Timestamp;
 use http::Method;
 use http::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Slack, events, interaction};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Received, Refusal, Request, Webhook, fresh};
 use crate::crypto::signature::verify_hmac_hex;
 
@@ -23,18 +24,19 @@ const TIMESTAMP: &str = "x-slack-request-timestamp";
 const FRESH_SECONDS: u64 = 300;
 
 /// What verifies a request, and what tells that it is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    signing_secret: SecretString,
-    /// The only app that is meant, where the settings name one.
-    #[serde(default)]
-    app_id: Option<String>,
-    /// What a channel's messages for the bot may begin with.
-    #[serde(default)]
-    pub(super) group_prefix: Option<String>,
     /// A `response_url` may be below this as well.
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    /// The only app that is meant, where the settings name one.
+    #[serde(default)]
+    pub(super) app_id: Option<String>,
+    /// What a channel's messages for the bot may begin with.
+    #[serde(default)]
+    pub(super) group_prefix: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) signing_secret: SecretString,
 }
 
 impl WebhookKeys {
@@ -43,13 +45,6 @@ impl WebhookKeys {
         let meant = self.app_id.as_deref().is_none_or(|app| given == Some(app));
         if meant { Ok(()) } else { Err(Refusal::Forged("the request is for another app")) }
     }
-}
-
-/// An [`Incoming`](crate::Incoming) but for its id.
-pub(super) struct Told {
-    pub(super) chat: String,
-    pub(super) address: String,
-    pub(super) content: Content,
 }
 
 impl Webhook for Slack {

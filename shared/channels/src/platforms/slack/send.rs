@@ -15,15 +15,15 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::text::{self, Piece};
 use super::{Address, Only, SUGGESTION, Slack};
-use crate::contract::sender::{
-    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, asked_pause, retry_after, suggestions,
-    with_numbered_suggestions,
-};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry, SECOND, asked_pause, retry_after};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, suggestions, with_numbered_suggestions};
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 /// Slack's own server of the Web API; GovSlack has another.
@@ -43,11 +43,12 @@ const RESPONSES: usize = 5;
 const RESPONSE_LIFETIME: Duration = Duration::from_secs(29 * 60);
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) bot_token: SecretString,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) bot_token: SecretString,
 }
 
 impl SendKeys {
@@ -67,7 +68,7 @@ impl Sender for Slack {
 
     /// Slack documents no key that would make it drop a second message, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let in_time = now.since(reply.received_at) < RESPONSE_LIFETIME;
         let texts = split(&reply.text, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);
@@ -91,13 +92,13 @@ impl Sender for Slack {
 
     /// The Web API answers 200 and says in the body what is wrong; only a `response_url` that takes nothing more (404
     /// `used_url`, 410 `expired_url`) answers 4xx, and then there is the fallback.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         let answer = Answer::read(body);
         if status.is_success() && answer.ok {
-            return Outcome::Sent;
+            return Ok(());
         }
         let Some(error) = answer.error else {
-            return Outcome::of_status_or_fallback(status, headers, "Slack");
+            return Err(Rejection::of_status_or_fallback(status, headers, "Slack"));
         };
         let (retry, hint) = match error.as_str() {
             // "chat.postMessage generally allows posting one message per second per channel, while also maintaining a
@@ -131,7 +132,7 @@ impl Sender for Slack {
                 retry => (retry, ""),
             },
         };
-        Outcome::refused(format!("{error}{hint}"), retry)
+        Err(Rejection::refused(format!("{error}{hint}"), retry))
     }
 
     /// <https://docs.slack.dev/reference/methods/auth.test>, which needs no scope.
@@ -139,8 +140,8 @@ impl Sender for Slack {
         Some(keys.call("auth.test", &json!({})))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Self::outcome(status, headers, body).without_fallback()
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Ok(Self::outcome(status, headers, body)?)
     }
 }
 

@@ -1,18 +1,16 @@
 //! Setting up an app: its settings, and the manifest that tells Slack the rest ("App manifest reference",
 //! <https://docs.slack.dev/reference/app-manifest>).
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use hoopoe_message::CommandSpec;
 
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 
 /// The settings of an app.
 #[derive(Debug)]
 pub struct Settings {
-    signing_secret: SecretString,
-    app_id: Option<String>,
-    group_prefix: Option<String>,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -60,26 +58,22 @@ impl settings::Settings for Settings {
         let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            signing_secret: signing_secret.into(),
-            app_id,
-            group_prefix,
+            webhook: WebhookKeys {
+                signing_secret: signing_secret.into(),
+                app_id,
+                group_prefix,
+                api_base: api_base.clone(),
+            },
             send: SendKeys { bot_token: bot_token.into(), api_base },
         })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "signing_secret": self.signing_secret.expose_secret(),
-            "app_id": self.app_id,
-            "group_prefix": self.group_prefix,
-            "api_base": self.send.api_base,
-        });
-        let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
-        let page = self.app_id.as_ref().map_or_else(String::new, |id| format!("/{id}"));
+        let page = self.webhook.app_id.as_ref().map_or_else(String::new, |id| format!("/{id}"));
         format!(
             "\
 1. Open https://api.slack.com/apps{page}{choose} Features > App Manifest > YAML. Replace all of it with the
@@ -91,7 +85,7 @@ impl settings::Settings for Settings {
    another Bot User OAuth Token than the one in the settings, store the settings again with it.
 4. In Slack, open Apps > Hoopoe > Messages and ask something. In a channel, first /invite @Hoopoe.
 ",
-            choose = if self.app_id.is_some() { ";" } else { ", choose the app;" },
+            choose = if self.webhook.app_id.is_some() { ";" } else { ", choose the app;" },
             manifest = self.manifest(webhook_url),
         )
     }
@@ -101,7 +95,7 @@ impl Settings {
     /// The app as Slack is to have it, with no scope and no event that is not used: all messages of channels only
     /// where a prefix has to be found in them.
     fn manifest(&self, webhook_url: &str) -> String {
-        let (history, messages) = if self.group_prefix.is_some() {
+        let (history, messages) = if self.webhook.group_prefix.is_some() {
             (
                 "      - channels:history\n      - groups:history\n      - mpim:history\n",
                 "      - message.channels\n      - message.groups\n      - message.mpim\n",
@@ -109,6 +103,11 @@ impl Settings {
         } else {
             ("", "")
         };
+        // Each with the first choice of what follows it.
+        let commands: Vec<_> = CommandSpec::told()
+            .filter_map(|command| Some(command.usages().first()?.trim_start_matches('/').to_owned()))
+            .collect();
+        let commands = commands.join(", ");
         format!(
             r#"display_information:
   name: Hoopoe
@@ -124,7 +123,7 @@ features:
     - command: /hoopoe
       url: "{webhook_url}"
       description: Ask a question that only you see answered
-      usage_hint: "question, or help, new, lang zh"
+      usage_hint: "question, or {commands}"
       should_escape: false
 oauth_config:
   scopes:

@@ -14,7 +14,7 @@
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
 use http::header::AUTHORIZATION;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cloud::Cloud;
@@ -31,19 +31,19 @@ const CHANNEL: &str = "msteams";
 const MAX_ID_BYTES: usize = 512;
 
 /// What verifies an activity.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    app_id: String,
-    /// The only tenant whose people the bot answers.
     #[serde(default)]
-    tenant_id: Option<String>,
+    pub(super) api_base: Option<String>,
+    pub(super) app_id: String,
     #[serde(default)]
-    cloud: Cloud,
+    pub(super) cloud: Cloud,
     /// The metadata of the signing keys, where it is not the cloud's own.
     #[serde(default)]
-    openid_url: Option<String>,
+    pub(super) openid_url: Option<String>,
+    /// The only tenant whose people the bot answers.
     #[serde(default)]
-    api_base: Option<String>,
+    pub(super) tenant_id: Option<String>,
 }
 
 impl Webhook for Teams {
@@ -127,8 +127,8 @@ fn read(activity: &Activity, service: String) -> Result<Option<Incoming>, Refusa
     let person = person.ok_or(Refusal::Malformed("the activity is from nobody"))?;
     let room = &conversation.id;
     let chat = if conversation.is_group() { chat(&[room, person]) } else { chat(&[room]) };
-    let address = Address { service, conversation: room.clone(), reply_to }.encode();
-    Ok(Some(Incoming { id, chat, address, sent_at: activity.timestamp.0, language: None, content }))
+    let address = Address { service, conversation: room.clone(), reply_to };
+    Ok(Some(Incoming::new::<Teams>(id, chat, address, content).at(activity.timestamp.0)))
 }
 
 /// Whether a text can be an id that goes into a URL.

@@ -19,12 +19,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Teams;
 use super::cloud::Cloud;
-use super::{Address, Teams};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{Rejection, Retry, retry_after};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, retry_after, suggestions,
-    with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Sender, Unrenderable, suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed;
+use crate::text::printable;
 use crate::text::split::split;
 
 /// A message may have about 100 KB in UTF-16, all its fields counted, and 80 KB are recommended
@@ -36,16 +39,17 @@ const MAX_TEXT_UTF16: usize = 10_000;
 const MAX_ACTIONS: usize = 3;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) app_id: String,
-    pub(super) app_password: SecretString,
     #[serde(default)]
-    pub(super) tenant_id: Option<String>,
+    pub(super) api_base: Option<String>,
+    pub(super) app_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_password: SecretString,
     #[serde(default)]
     pub(super) cloud: Cloud,
     #[serde(default)]
-    pub(super) api_base: Option<String>,
+    pub(super) tenant_id: Option<String>,
 }
 
 impl Sender for Teams {
@@ -56,7 +60,7 @@ impl Sender for Teams {
     /// The fallback is the same words without buttons, sent to the conversation and not in reply to the question:
     /// somebody may have deleted that meanwhile.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let service = keys.cloud.service(&address.service, keys.api_base.as_deref()).ok_or(Unrenderable::Address)?;
         let conversation = format!("{service}/v3/conversations/{}/activities", encoded(&address.conversation));
         let url = match &address.reply_to {
@@ -67,13 +71,13 @@ impl Sender for Teams {
         let actions: Vec<_> = suggestions(reply).map(Action::of).collect();
         let shown = (1..=MAX_ACTIONS).contains(&actions.len());
         let whole = if shown { reply.text.clone() } else { with_numbered_suggestions(reply) };
-        let whole = printable(&whole);
+        let whole = printable(whole);
         let texts = split(&whole, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);
         let numbered;
         let mut plain = texts.clone();
         if shown && let Some(text) = plain.last_mut() {
-            numbered = printable(&with_numbered_suggestions(&Reply { text: (*text).to_owned(), ..reply.clone() }));
+            numbered = printable(with_numbered_suggestions(&Reply { text: (*text).to_owned(), ..reply.clone() }));
             *text = &numbered;
         }
 
@@ -91,18 +95,18 @@ impl Sender for Teams {
 
     /// Codes are those of "Messages in bot conversations", "Status codes from bot conversational APIs", which also says
     /// what to repeat.
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         let answer = serde_json::from_slice::<Answer>(body);
         if status.is_success() && (answer.is_ok() || body.trim_ascii().is_empty()) {
-            return Outcome::Sent;
+            return Ok(());
         }
         let code = status.as_u16();
         let Some((error, message)) = answer.ok().and_then(Answer::error) else {
-            return match code {
-                401 => Outcome::refused("HTTP 401", Retry::NewToken),
-                429 => Outcome::refused("HTTP 429", retry_after(headers)),
-                _ => Outcome::of_status(status, "Teams"),
-            };
+            return Err(match code {
+                401 => Rejection::refused("HTTP 401", Retry::NewToken),
+                429 => Rejection::refused("HTTP 429", retry_after(headers)),
+                _ => Rejection::of_status(status, "Teams"),
+            });
         };
         let (retry, hint) = match (code, error.as_str()) {
             (401, "BotNotRegistered") => {
@@ -125,7 +129,7 @@ impl Sender for Teams {
             // 500 among them: "bot must avoid retrying status codes that aren't specified".
             _ => (Retry::Never, ""),
         };
-        Outcome::refused(format!("{code} {error} {message}{hint}"), retry)
+        Err(Rejection::refused(format!("{code} {error} {message}{hint}"), retry))
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -143,9 +147,9 @@ impl Sender for Teams {
     /// Errors are those of "Microsoft identity platform and OAuth 2.0 client credentials flow"
     /// (<https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>), whose numbers stand
     /// under "Microsoft Entra authentication and authorization error codes".
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let Ok(answer) = serde_json::from_slice::<TokenAnswer>(body) else {
-            return Err(Outcome::of_status(status, "Microsoft Entra"));
+            return Err(Rejection::of_status(status, "Microsoft Entra"));
         };
         let token = AccessToken::of(answer.access_token, answer.expires_in).filter(|_| status.is_success());
         token.ok_or_else(|| {
@@ -161,18 +165,13 @@ impl Sender for Teams {
                 _ => "",
             };
             let codes: Vec<_> = answer.error_codes.iter().map(u64::to_string).collect();
-            Outcome::refused(format!("{} {} {}{hint}", status.as_u16(), answer.error, codes.join(" ")), retry)
+            Rejection::refused(format!("{} {} {}{hint}", status.as_u16(), answer.error, codes.join(" ")), retry)
         })
     }
 }
 
 fn encoded(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
-}
-
-/// The text without control characters, which show nothing and take six times their size in JSON.
-fn printable(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
 }
 
 /// "Activity object" (azure/rest-api/bot-framework-rest-connector-api-reference).

@@ -1,15 +1,17 @@
 //! Setting up an Azure Bot.
 
-use secrecy::ExposeSecret;
-use serde_json::json;
+use hoopoe_message::CommandSpec;
 
 use super::cloud::Cloud;
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_visible};
+use crate::text::enumerated;
 
 /// The settings of a bot.
 #[derive(Debug)]
 pub struct Settings {
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -54,27 +56,19 @@ impl settings::Settings for Settings {
         let api_base = fields.base_url("api_base")?;
         let lower = |id: String| id.to_ascii_lowercase();
         let (app_id, tenant_id) = (lower(app_id), tenant_id.map(lower));
-        Ok(Self { send: SendKeys { app_id, app_password: app_password.into(), tenant_id, cloud, api_base } })
+        let webhook = WebhookKeys {
+            app_id: app_id.clone(),
+            tenant_id: tenant_id.clone(),
+            cloud,
+            openid_url: api_base.as_ref().map(|base| format!("{base}/v1/.well-known/openidconfiguration")),
+            api_base: api_base.clone(),
+        };
+        let send = SendKeys { app_id, app_password: app_password.into(), tenant_id, cloud, api_base };
+        Ok(Self { webhook, send })
     }
 
     fn keys(&self) -> StoredKeys {
-        let SendKeys { app_id, app_password, tenant_id, cloud, api_base } = &self.send;
-        let openid_url = api_base.as_ref().map(|base| format!("{base}/v1/.well-known/openidconfiguration"));
-        let webhook = json!({
-            "app_id": app_id,
-            "tenant_id": tenant_id,
-            "cloud": cloud,
-            "openid_url": openid_url,
-            "api_base": api_base,
-        });
-        let send = json!({
-            "app_id": app_id,
-            "app_password": app_password.expose_secret(),
-            "tenant_id": tenant_id,
-            "cloud": cloud,
-            "api_base": api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
@@ -90,14 +84,15 @@ impl settings::Settings for Settings {
    and press Apply.
 2. Settings > Channels > Microsoft Teams: agree to the terms, choose the Teams of your cloud, press Apply.
 3. Open https://dev.teams.microsoft.com/apps > the app > App features > Bot > Enter a bot ID, enter the Microsoft App ID,
-   choose the scopes Personal, Team and Group Chat, and press Save. Under Commands add /help, /new, /lang zh and
-   /lang en for each scope.
+   choose the scopes Personal, Team and Group Chat, and press Save. Under Commands add
+   {commands} for each scope.
 4. Leave Permissions without ChannelMessage.Read.Group and ChatMessage.Read.Chat: with them Teams sends every message
    of a chat, and at times leaves out the mention by which the bot knows that it is meant.
 5. Publish > Publish to org, or download the app package and upload it in Teams under Apps > Manage your apps.
 6. In Teams open the app, press Add, and ask something.
 ",
             app_id = self.send.app_id,
+            commands = enumerated(CommandSpec::told().flat_map(CommandSpec::usages)),
         )
     }
 }

@@ -10,30 +10,33 @@
 
 use std::collections::HashMap;
 
-use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
+use hoopoe_message::{ChannelEvent, Command, Content, MessageId, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::{Address, Telegram};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id, utf16_range};
 use crate::text::group;
 
 /// The header that carries the secret token ("setWebhook", <https://core.telegram.org/bots/api#setwebhook>).
-const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
+pub(super) const SECRET_TOKEN: &str = "x-telegram-bot-api-secret-token";
 
 /// What verifies an update, and what tells that a group's message is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    secret_token: SecretString,
-    bot_id: i64,
+    /// The part of the bot token before the colon.
+    pub(super) bot_id: i64,
     /// Without it mentions and `/command@name` in groups cannot be told from those of other bots.
     #[serde(default)]
-    bot_username: Option<String>,
+    pub(super) bot_username: Option<String>,
     #[serde(default)]
-    group_prefix: Option<String>,
+    pub(super) group_prefix: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) secret_token: SecretString,
 }
 
 impl Webhook for Telegram {
@@ -48,20 +51,12 @@ impl Webhook for Telegram {
         }
         verify(keys, request)?;
         let update: Update = serde_json::from_slice(request.body).map_err(|_| Refusal::Malformed("not an Update"))?;
-        let told = match (update.message, update.my_chat_member) {
-            (Some(message), _) => read_message(keys, message),
-            (None, Some(change)) => read_change(change),
-            (None, None) => None,
-        };
         let id = message_id(&update.update_id.to_string())?;
-        Ok(Received::one(told.map(|Told { chat, address, sent_at, content }| Incoming {
-            id,
-            chat,
-            address,
-            sent_at,
-            language: None,
-            content,
-        })))
+        Ok(Received::one(match (update.message, update.my_chat_member) {
+            (Some(message), _) => read_message(keys, id, message),
+            (None, Some(change)) => read_change(id, change),
+            (None, None) => None,
+        }))
     }
 }
 
@@ -75,15 +70,7 @@ fn verify(keys: &WebhookKeys, request: &Request<'_>) -> Result<(), Refusal> {
     if equal { Ok(()) } else { Err(Refusal::Forged("the secret token is wrong")) }
 }
 
-/// An [`Incoming`] but for its id.
-struct Told {
-    chat: String,
-    address: String,
-    sent_at: Option<Timestamp>,
-    content: Content,
-}
-
-fn read_message(keys: &WebhookKeys, message: Message) -> Option<Told> {
+fn read_message(keys: &WebhookKeys, id: MessageId, message: Message) -> Option<Incoming> {
     let sender = message.from.as_ref().filter(|sender| !sender.is_bot)?;
     // A channel, or a group's administrator without a name: not one person's conversation.
     if message.sender_chat.is_some() {
@@ -98,10 +85,10 @@ fn read_message(keys: &WebhookKeys, message: Message) -> Option<Told> {
         reply_to: group.then_some(message.message_id),
     };
     let chat = conversation(&message.chat, sender, group);
-    Some(Told { chat, address: address.encode(), sent_at: message.date.0, content })
+    Some(Incoming::new::<Telegram>(id, chat, address, content).at(message.date.0))
 }
 
-fn read_change(change: ChatMemberUpdated) -> Option<Told> {
+fn read_change(id: MessageId, change: ChatMemberUpdated) -> Option<Incoming> {
     let group = change.chat.is_group()?;
     let event = match (change.old_chat_member.is_in(), change.new_chat_member.is_in()) {
         (false, true) => ChannelEvent::Joined,
@@ -110,7 +97,7 @@ fn read_change(change: ChatMemberUpdated) -> Option<Told> {
     };
     let address = Address { chat: change.chat.id, thread: None, reply_to: None };
     let chat = conversation(&change.chat, &change.from, group);
-    Some(Told { chat, address: address.encode(), sent_at: change.date.0, content: Content::Event(event) })
+    Some(Incoming::new::<Telegram>(id, chat, address, Content::Event(event)).at(change.date.0))
 }
 
 fn conversation(chat: &Chat, person: &User, group: bool) -> String {

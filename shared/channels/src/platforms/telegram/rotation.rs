@@ -4,14 +4,18 @@
 //! are taken with either, [`SendKeys::webhook_info`] tells where Telegram posts and [`SendKeys::set_webhook`] has it send
 //! the new token there. Updates that are on their way still carry the old one.
 
-use http::{HeaderMap, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::receive::SECRET_TOKEN;
 use super::{SendKeys, Telegram, WebhookKeys};
-use crate::contract::sender::{ApiRequest, Outcome, Retry, Sender};
-use crate::contract::settings::{is_invented, secret_json};
+use crate::contract::rejection::{Rejection, Retry};
+use crate::contract::rotation::ChosenKey;
+use crate::contract::sender::{ApiRequest, Sender};
+use crate::contract::settings::{exposed, is_invented, secret_json};
 
 /// What Telegram is asked to post; everything else would be acknowledged and dropped.
 pub(super) const ALLOWED_UPDATES: [&str; 2] = ["message", "my_chat_member"];
@@ -34,10 +38,6 @@ struct Stored {
     secret_token: SecretString,
     #[serde(flatten)]
     rest: Map<String, Value>,
-}
-
-fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose_secret())
 }
 
 /// Stored webhook keys with another secret token, and all else as it was; `None` where these are no webhook keys of
@@ -83,16 +83,55 @@ impl SendKeys {
 /// # Errors
 ///
 /// What Telegram says instead.
-pub fn read_webhook_info(status: StatusCode, body: &[u8]) -> Result<WebhookInfo, Outcome> {
+pub fn read_webhook_info(status: StatusCode, body: &[u8]) -> Result<WebhookInfo, Rejection> {
     #[derive(Deserialize)]
     struct Answer {
         result: WebhookInfo,
     }
-    match Telegram::outcome(status, &HeaderMap::new(), body) {
-        Outcome::Sent => match serde_json::from_slice::<Answer>(body) {
-            Ok(answer) => Ok(answer.result),
-            Err(_) => Err(Outcome::refused("getWebhookInfo named no webhook", Retry::Never)),
-        },
-        refused => Err(refused),
+    Telegram::outcome(status, &HeaderMap::new(), body)?;
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|_| Rejection::refused("getWebhookInfo named no webhook", Retry::Never))?;
+    Ok(answer.result)
+}
+
+/// The secret token of the webhook.
+pub(super) struct SecretToken;
+
+/// The secret token in stored webhook keys.
+fn secret_token(webhook: &[u8]) -> Option<SecretString> {
+    Some(serde_json::from_slice::<WebhookKeys>(webhook).ok()?.secret_token)
+}
+
+fn send_keys(send: &[u8]) -> Option<SendKeys> {
+    serde_json::from_slice(send).ok()
+}
+
+impl ChosenKey for SecretToken {
+    fn renew(&self, webhook: &[u8], random: &str) -> Option<SecretString> {
+        renew(webhook, random)
+    }
+
+    fn ask_url(&self, send: &[u8]) -> Option<ApiRequest> {
+        send_keys(send)?.webhook_info().ok()
+    }
+
+    fn read_url(&self, status: StatusCode, body: &[u8]) -> Result<Option<String>, Rejection> {
+        Ok(Some(read_webhook_info(status, body)?.url).filter(|url| !url.is_empty()))
+    }
+
+    fn set(&self, send: &[u8], url: &str, webhook: &[u8]) -> Option<ApiRequest> {
+        send_keys(send)?.set_webhook(url, &secret_token(webhook)?).ok()
+    }
+
+    fn read_set(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        Telegram::outcome(status, headers, body)
+    }
+
+    /// An update of which the bot knows no kind.
+    fn probe(&self, url: &str, webhook: &[u8]) -> Option<http::Request<String>> {
+        let mut token = HeaderValue::from_str(secret_token(webhook)?.expose_secret()).ok()?;
+        token.set_sensitive(true);
+        let request = http::Request::post(url).header(SECRET_TOKEN, token).header(CONTENT_TYPE, "application/json");
+        request.body(r#"{"update_id":0}"#.to_owned()).ok()
     }
 }

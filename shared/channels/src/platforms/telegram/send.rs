@@ -15,8 +15,11 @@ use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{API_BASE, Address, Settings, Telegram};
-use crate::contract::sender::{ApiRequest, Outcome, Part, Retry, Sender, Unrenderable, suggestions};
+use super::{API_BASE, Settings, Telegram};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, suggestions};
+use crate::contract::settings::exposed;
 use crate::text::split::split;
 
 /// "1-4096 characters after entities parsing". Telegram counts entities in UTF-16 units and says nothing else about
@@ -24,11 +27,12 @@ use crate::text::split::split;
 const MAX_TEXT_UTF16: usize = 4096;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) bot_token: SecretString,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    #[serde(serialize_with = "exposed")]
+    pub(super) bot_token: SecretString,
 }
 
 impl SendKeys {
@@ -51,7 +55,7 @@ impl Sender for Telegram {
 
     /// `sendMessage` takes no key that would make Telegram drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let url = keys.url("sendMessage");
         let texts = split(&reply.text, MAX_TEXT_UTF16, char::len_utf16);
         let last = texts.len().saturating_sub(1);
@@ -71,12 +75,10 @@ impl Sender for Telegram {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
-            return Outcome::of_status(status, "the Bot API");
-        };
+    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| Rejection::of_status(status, "the Bot API"))?;
         if answer.ok {
-            return Outcome::Sent;
+            return Ok(());
         }
         let code = answer.error_code.unwrap_or(status.as_u16());
         let parameters = answer.parameters.unwrap_or_default();
@@ -98,15 +100,16 @@ impl Sender for Telegram {
             }
             _ => (Retry::Never, ""),
         };
-        Outcome::refused(format!("{code} {}{hint}", answer.description.unwrap_or_default()), retry)
+        Err(Rejection::refused(format!("{code} {}{hint}", answer.description.unwrap_or_default()), retry))
     }
 
     fn check_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
         Some(keys.get_me())
     }
 
-    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        Settings::read_me(status, body).map_or_else(|refused| refused, |_| Outcome::Sent)
+    fn read_check(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
+        Settings::read_me(status, body)?;
+        Ok(())
     }
 }
 

@@ -1,24 +1,23 @@
 //! Setting up a bot: its settings, and the calls that tell Telegram where to post.
 
+use hoopoe_message::{COMMANDS, CommandSpec};
 use http::{HeaderMap, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::receive::WebhookKeys;
 use super::rotation::ALLOWED_UPDATES;
 use super::send::SendKeys;
 use super::{API_BASE, Telegram};
-use crate::contract::sender::{ApiRequest, Outcome, Retry, Sender};
+use crate::contract::rejection::{Rejection, Retry};
+use crate::contract::sender::{ApiRequest, Sender};
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
+use crate::contract::setup::{Setup, SetupCall};
 
 /// The settings of a bot.
 #[derive(Debug)]
 pub struct Settings {
-    /// The bot's id, which is the part of its token before the colon.
-    bot_id: i64,
-    bot_username: Option<String>,
-    group_prefix: Option<String>,
-    secret_token: SecretString,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -57,30 +56,58 @@ impl settings::Settings for Settings {
         let group_prefix = fields.group_prefix()?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            bot_id: bot_id(&bot_token).expect("checked above"),
-            bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
-            group_prefix,
-            secret_token: secret_token.into(),
+            webhook: WebhookKeys {
+                secret_token: secret_token.into(),
+                bot_id: bot_id(&bot_token).expect("checked above"),
+                bot_username: bot_username.map(|name| name.trim_start_matches('@').to_owned()),
+                group_prefix,
+            },
             send: SendKeys { bot_token: bot_token.into(), api_base },
         })
     }
 
+    const SETUPS: &'static [Setup] = &[Setup::Webhook];
+
+    fn setup_calls(&self, setup: Setup, webhook_url: &str) -> Result<Vec<SetupCall<Self>>, InvalidSettings> {
+        let mut calls = Vec::new();
+        if setup == Setup::Webhook {
+            if !self.has_username() {
+                calls.push(SetupCall {
+                    doing: "asking whose token it is",
+                    about: "getMe",
+                    request: self.get_me(),
+                    read: |settings: &mut Self, status, _, body| {
+                        let name = Self::read_me(status, body)?;
+                        let done = format!("the bot is @{name}");
+                        settings.set_username(name);
+                        Ok(done)
+                    },
+                });
+            }
+            calls.push(SetupCall {
+                doing: "setting the webhook",
+                about: "setWebhook",
+                request: self.set_webhook(webhook_url),
+                read: |_, status, headers, body| {
+                    Telegram::outcome(status, headers, body).map(|()| "the webhook is set".to_owned())
+                },
+            });
+        }
+        Ok(calls)
+    }
+
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "secret_token": self.secret_token.expose_secret(),
-            "bot_id": self.bot_id,
-            "bot_username": self.bot_username,
-            "group_prefix": self.group_prefix,
-        });
-        let send = json!({ "bot_token": self.send.bot_token.expose_secret(), "api_base": self.send.api_base });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {
         let base = self.send.api_base.as_deref().unwrap_or(API_BASE);
-        let bot =
-            self.bot_username.as_ref().map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
-        let groups = match &self.group_prefix {
+        let bot = self
+            .webhook
+            .bot_username
+            .as_ref()
+            .map_or_else(|| "the bot".to_owned(), |name| format!("https://t.me/{name}"));
+        let groups = match &self.webhook.group_prefix {
             None => "leave /setprivacy on Enable. The bot answers mentions, replies to it, and commands.".to_owned(),
             Some(prefix) => format!(
                 "set /setprivacy to Disable, or Telegram keeps from it what only begins with {prefix}; then remove
@@ -95,28 +122,36 @@ impl settings::Settings for Settings {
        --data-urlencode 'url={webhook_url}' --data-urlencode 'secret_token=<secret_token>' \\
        --data-urlencode 'allowed_updates={allowed}'
 2. In Telegram, tell @BotFather /setcommands and send:
-     start - Welcome
-     help - What I can do
-     new - Start over
-     lang - Language: /lang zh or /lang en
+{commands}
 3. For groups: {groups}
 4. Open {bot}, press Start, and ask something.
 ",
             allowed = json!(ALLOWED_UPDATES),
+            commands = commands(),
         )
     }
+}
+
+/// The commands as @BotFather takes them, indented.
+fn commands() -> String {
+    let line = |command: &CommandSpec| {
+        let usages =
+            command.argument.as_ref().map_or_else(String::new, |_| format!(": {}", command.usages().join(" or ")));
+        format!("     {} - {}{usages}", command.name, command.summary.en)
+    };
+    COMMANDS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Settings {
     /// Whether the bot's username is known; without it the bot does not hear its name in groups.
     #[must_use]
     pub const fn has_username(&self) -> bool {
-        self.bot_username.is_some()
+        self.webhook.bot_username.is_some()
     }
 
     /// Takes the username that [`Settings::read_me`] read.
     pub fn set_username(&mut self, username: String) {
-        self.bot_username = Some(username);
+        self.webhook.bot_username = Some(username);
     }
 
     /// Asks Telegram whose token it is: <https://core.telegram.org/bots/api#getme>.
@@ -133,7 +168,7 @@ impl Settings {
     /// # Errors
     ///
     /// What Telegram says instead, mostly that the token is not valid.
-    pub fn read_me(status: StatusCode, body: &[u8]) -> Result<String, Outcome> {
+    pub fn read_me(status: StatusCode, body: &[u8]) -> Result<String, Rejection> {
         #[derive(Deserialize)]
         struct Answer {
             result: Me,
@@ -142,12 +177,10 @@ impl Settings {
         struct Me {
             username: String,
         }
-        match Telegram::outcome(status, &HeaderMap::new(), body) {
-            Outcome::Sent => match serde_json::from_slice::<Answer>(body) {
-                Ok(answer) if is_username(&answer.result.username) => Ok(answer.result.username),
-                _ => Err(Outcome::refused("getMe named no bot", Retry::Never)),
-            },
-            refused => Err(refused),
+        Telegram::outcome(status, &HeaderMap::new(), body)?;
+        match serde_json::from_slice::<Answer>(body) {
+            Ok(answer) if is_username(&answer.result.username) => Ok(answer.result.username),
+            _ => Err(Rejection::refused("getMe named no bot", Retry::Never)),
         }
     }
 
@@ -157,7 +190,7 @@ impl Settings {
     ///
     /// Where the settings make no valid URL.
     pub fn set_webhook(&self, webhook_url: &str) -> http::Result<ApiRequest> {
-        self.send.set_webhook(webhook_url, &self.secret_token)
+        self.send.set_webhook(webhook_url, &self.webhook.secret_token)
     }
 }
 

@@ -25,6 +25,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::{Address, MAX_TEXT_BYTES, WebhookKeys, Wechat, as_written};
+use crate::ReplyAddress;
 use crate::contract::sender::Unrenderable;
 use crate::contract::webhook::Response;
 use crate::crypto::envelope::{self, Key};

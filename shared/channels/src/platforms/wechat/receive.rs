@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Address, Wechat, is_id};
 use crate::contract::webhook::{
-    Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, message_id, parameter,
+    Incoming, Moment, Received, Refusal, Request, Response, Webhook, chat, message_id, signed_parameter,
 };
 use crate::crypto::envelope::{self, Key};
 use crate::text::xml;
@@ -62,7 +62,7 @@ impl Webhook for Wechat {
         if request.method == Method::GET {
             // In each mode: `echostr` is never sealed.
             verify_plain(keys, request.query, now)?;
-            challenge(parameter(request.query, "echostr")?)
+            challenge(signed_parameter(request.query, "echostr")?)
         } else if request.method == Method::POST {
             let told = match &keys.encoding_aes_key {
                 Some(key) => read(&open(keys, key, request, now)?)?,
@@ -136,6 +136,6 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
     let id = event.filter(|_| kind == "event").map(|event| format!("{user}:{sent_at}:{event}")).or(id);
     let id = message_id(&id.ok_or(Refusal::Malformed("the message has no MsgId"))?)?;
     let chat = chat(&[&user]);
-    let address = Address { user, account, sent_at }.encode();
-    Ok(Some(Incoming { id, chat, address, sent_at: Moment::of_number(sent_at).0, language: None, content }))
+    let address = Address { user, account, sent_at };
+    Ok(Some(Incoming::new::<Wechat>(id, chat, address, content).at(Moment::of_number(sent_at).0)))
 }

@@ -13,30 +13,32 @@
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Address, MAX_TEXT_BYTES, Wechat, as_written};
+use super::{MAX_TEXT_BYTES, Wechat, as_written};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{DAY, MINUTE, Rejection, Retry};
 use crate::contract::sender::{
-    AccessToken, ApiRequest, DAY, MINUTE, Outcome, Part, Retry, Sender, Unrenderable, suggestions,
-    with_numbered_suggestions,
+    AccessToken, ApiRequest, Part, Sender, Unrenderable, suggestions, with_numbered_suggestions,
 };
+use crate::contract::settings::exposed_if_any;
 use crate::text::split::split;
 
 /// WeChat's own server.
 const API_BASE: &str = "https://api.weixin.qq.com";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
     pub(super) app_id: String,
     /// A passive account needs none.
-    #[serde(default)]
+    #[serde(default, serialize_with = "exposed_if_any")]
     pub(super) app_secret: Option<SecretString>,
     #[serde(default)]
     pub(super) passive: bool,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl SendKeys {
@@ -50,7 +52,7 @@ impl Sender for Wechat {
 
     /// No call takes a key that would make WeChat drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let user = Address::decode(&reply.address).ok_or(Unrenderable::Address)?.user;
+        let user = address_of::<Self>(reply)?.user;
         let url = keys.url("/cgi-bin/message/custom/send");
         let send = |kind: &str, message: Value| {
             let body = json!({ "touser": user, "msgtype": kind, kind: message }).to_string();
@@ -95,20 +97,17 @@ impl Sender for Wechat {
         keys.passive
     }
 
-    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let answer = match Answer::read(status, body) {
-            Ok(answer) => answer,
-            Err(refused) => return refused,
-        };
-        match answer.errcode {
-            0 => Outcome::Sent,
+    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer = Answer::read(status, body)?;
+        Err(match answer.errcode {
+            0 => return Ok(()),
             // Invalid, missing, expired.
             40001 | 40014 | 41001 | 42001 => answer.refused(Retry::NewToken),
             // What a menu can be refused for: its type, a parameter, the kind of account, an empty text, its size, too many
             // entries, its shape. Which of them WeChat uses is documented only by reports.
             40008 | 40035 | 40200 | 44004 | 45002 | 45098 | 47001 => answer.refused(Retry::Fallback),
             _ => answer.refused_for_good_or_later(),
-        }
+        })
     }
 
     /// Other than `/cgi-bin/token`, which invalidates the token before, this gives the same token to all who ask until
@@ -124,7 +123,7 @@ impl Sender for Wechat {
         Some(ApiRequest::post_json(&keys.url("/cgi-bin/stable_token"), body.to_string()))
     }
 
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let answer = Answer::read(status, body)?;
         let bad = |hint| Err(answer.refused_because(hint, Retry::BadCredential));
         match answer.errcode {
@@ -135,7 +134,7 @@ impl Sender for Wechat {
             _ => return Err(answer.refused_for_good_or_later()),
         }
         let token = AccessToken::of(answer.access_token, answer.expires_in);
-        token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))
+        token.ok_or_else(|| Rejection::refused("0, but without an access token", Retry::Never))
     }
 }
 
@@ -152,13 +151,13 @@ struct Answer {
 }
 
 impl Answer {
-    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Outcome> {
+    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Rejection> {
         let answer = serde_json::from_slice(body).ok().filter(|_| status.is_success());
-        answer.ok_or_else(|| Outcome::of_status(status, "WeChat"))
+        answer.ok_or_else(|| Rejection::of_status(status, "WeChat"))
     }
 
     /// For codes that neither a new token nor plain text mends.
-    fn refused_for_good_or_later(&self) -> Outcome {
+    fn refused_for_good_or_later(&self) -> Rejection {
         let hint = match self.errcode {
             // "调用超过天级别频率限制": all calls of the account today.
             45009 => return self.refused(Retry::BotAfter(DAY)),
@@ -178,11 +177,11 @@ impl Answer {
         self.refused_because(hint, Retry::Never)
     }
 
-    fn refused_because(&self, hint: &str, retry: Retry) -> Outcome {
-        Outcome::refused(format!("{}: {hint}; {}", self.errcode, self.errmsg), retry)
+    fn refused_because(&self, hint: &str, retry: Retry) -> Rejection {
+        Rejection::refused(format!("{}: {hint}; {}", self.errcode, self.errmsg), retry)
     }
 
-    fn refused(&self, retry: Retry) -> Outcome {
-        Outcome::refused(format!("{} {}", self.errcode, self.errmsg), retry)
+    fn refused(&self, retry: Retry) -> Rejection {
+        Rejection::refused(format!("{} {}", self.errcode, self.errmsg), retry)
     }
 }

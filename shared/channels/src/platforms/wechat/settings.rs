@@ -1,18 +1,31 @@
 //! Setting up an official account.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use secrecy::SecretString;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::send::SendKeys;
-use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_name, is_visible};
+use crate::contract::settings::{
+    self, Fields, InvalidSettings, StoredKeys, exposed, exposed_if_any, is_name, is_visible,
+};
 use crate::crypto::envelope::Key;
 
 /// The settings of an account.
 #[derive(Debug)]
 pub struct Settings {
-    token: SecretString,
-    encoding_aes_key: Option<SecretString>,
+    webhook: StoredWebhookKeys,
     send: SendKeys,
+}
+
+/// [`WebhookKeys`](super::WebhookKeys), with the key as it is entered.
+#[derive(Debug, Serialize)]
+struct StoredWebhookKeys {
+    app_id: String,
+    #[serde(serialize_with = "exposed_if_any")]
+    encoding_aes_key: Option<SecretString>,
+    passive: bool,
+    #[serde(serialize_with = "exposed")]
+    token: SecretString,
 }
 
 impl settings::Settings for Settings {
@@ -58,35 +71,27 @@ impl settings::Settings for Settings {
             })?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            token: token.into(),
-            encoding_aes_key: encoding_aes_key.map(Into::into),
+            webhook: StoredWebhookKeys {
+                app_id: app_id.clone(),
+                token: token.into(),
+                encoding_aes_key: encoding_aes_key.map(Into::into),
+                passive,
+            },
             send: SendKeys { app_id, app_secret: app_secret.map(Into::into), passive, api_base },
         })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "app_id": self.send.app_id,
-            "token": self.token.expose_secret(),
-            "encoding_aes_key": self.encoding_aes_key.as_ref().map(ExposeSecret::expose_secret),
-            "passive": self.send.passive,
-        });
-        let send = json!({
-            "app_id": self.send.app_id,
-            "app_secret": self.send.app_secret.as_ref().map(ExposeSecret::expose_secret),
-            "passive": self.send.passive,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     /// The paths are those of "「开发接口管理」模块升级说明" (`subscription/guide/dev/migration.html`).
     fn console_steps(&self, webhook_url: &str) -> String {
-        let (mode, key) = match self.encoding_aes_key {
+        let (mode, key) = match self.webhook.encoding_aes_key {
             Some(_) => ("安全模式", "the same Token and EncodingAESKey as here"),
             None => ("明文模式", "the same Token as here and any EncodingAESKey"),
         };
-        let advice = match self.encoding_aes_key {
+        let advice = match self.webhook.encoding_aes_key {
             Some(_) => "",
             None => {
                 "\n   In 明文模式 the signature does not cover the message. 安全模式 is safer: add \"encoding_aes_key\" here."

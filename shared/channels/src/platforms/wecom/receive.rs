@@ -6,11 +6,12 @@
 use hoopoe_message::{ChannelEvent, Content, Timestamp};
 use http::Method;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Wecom, is_user_id};
+use super::{Address, Wecom, is_user_id};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{
-    Incoming, Moment, Received, Refusal, Request, Response, Webhook, message_id, parameter,
+    Incoming, Moment, Received, Refusal, Request, Response, Webhook, message_id, signed_parameter,
 };
 use crate::crypto::envelope::{self, Key};
 use crate::text::xml;
@@ -23,11 +24,13 @@ use crate::text::xml;
 const FRESH_SECONDS: u64 = 3600;
 
 /// What verifies and opens a callback.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    token: SecretString,
-    encoding_aes_key: SecretString,
-    corp_id: String,
+    pub(super) corp_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) encoding_aes_key: SecretString,
+    #[serde(serialize_with = "exposed")]
+    pub(super) token: SecretString,
 }
 
 impl Webhook for Wecom {
@@ -35,7 +38,7 @@ impl Webhook for Wecom {
 
     fn receive(keys: &WebhookKeys, request: &Request<'_>, now: Timestamp) -> Result<Received, Refusal> {
         if request.method == Method::GET {
-            let ciphertext = parameter(request.query, "echostr")?;
+            let ciphertext = signed_parameter(request.query, "echostr")?;
             challenge(open(keys, request.query, &ciphertext, now)?)
         } else if request.method == Method::POST {
             let [ciphertext] = xml::children(request.body, ["Encrypt"]).map_err(Refusal::Malformed)?;
@@ -96,5 +99,5 @@ fn read(message: &[u8]) -> Result<Option<Incoming>, Refusal> {
         .filter(|sender| is_user_id(sender))
         .ok_or(Refusal::Malformed("the message has no FromUserName that is a member's"))?;
     let id = message_id(&id.ok_or(Refusal::Malformed("the message has no id"))?)?;
-    Ok(Some(Incoming { id, chat: sender.clone(), address: sender, sent_at, language: None, content }))
+    Ok(Some(Incoming::new::<Wecom>(id, sender.clone(), Address(sender), content).at(sent_at)))
 }

@@ -7,13 +7,15 @@ use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Wecom, is_user_id};
-use crate::contract::sender::{
-    AccessToken, ApiRequest, MINUTE, Outcome, Part, Retry, Sender, Unrenderable, with_numbered_suggestions,
-};
+use super::{Address, Wecom};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{MINUTE, Rejection, Retry};
+use crate::contract::sender::{AccessToken, ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
+use crate::contract::settings::exposed;
+use crate::text::printable;
 use crate::text::split::split;
 
 /// WeCom's own server; private deployments have another.
@@ -23,15 +25,16 @@ const API_BASE: &str = "https://qyapi.weixin.qq.com";
 const MAX_TEXT_BYTES: usize = 2048;
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
-    pub(super) corp_id: String,
     pub(super) agent_id: u64,
+    #[serde(default)]
+    pub(super) api_base: Option<String>,
+    pub(super) corp_id: String,
+    #[serde(serialize_with = "exposed")]
     pub(super) secret: SecretString,
     #[serde(default)]
     pub(super) token_url: Option<String>,
-    #[serde(default)]
-    pub(super) api_base: Option<String>,
 }
 
 impl SendKeys {
@@ -48,15 +51,12 @@ impl Sender for Wecom {
     ///
     /// WeCom refuses a body with escaped control characters (40033), so there are none.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        if !is_user_id(&reply.address) {
-            return Err(Unrenderable::Address);
-        }
-        let mut text = with_numbered_suggestions(reply);
-        text.retain(|character| !character.is_control() || matches!(character, '\n' | '\t'));
+        let Address(member) = address_of::<Self>(reply)?;
+        let text = printable(with_numbered_suggestions(reply));
         let url = format!("{}/cgi-bin/message/send", keys.api_base());
         let parts = split(&text, MAX_TEXT_BYTES, char::len_utf8).into_iter().map(|content| {
             let body = json!({
-                "touser": reply.address,
+                "touser": member,
                 "msgtype": "text",
                 "agentid": keys.agent_id,
                 "text": { "content": content },
@@ -67,23 +67,20 @@ impl Sender for Wecom {
         parts.collect()
     }
 
-    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Outcome {
-        let answer = match Answer::read(status, body) {
-            Ok(answer) => answer,
-            Err(refused) => return refused,
-        };
-        match answer.errcode {
+    fn outcome(status: StatusCode, _headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
+        let answer = Answer::read(status, body)?;
+        Err(match answer.errcode {
             0 if !answer.invaliduser.is_empty() => {
-                Outcome::refused("0, but the member is not in the application's 可见范围", Retry::Never)
+                Rejection::refused("0, but the member is not in the application's 可见范围", Retry::Never)
             }
             0 if !answer.unlicenseduser.is_empty() => {
-                Outcome::refused("0, but the member has no 基础接口许可 licence", Retry::Never)
+                Rejection::refused("0, but the member has no 基础接口许可 licence", Retry::Never)
             }
-            0 => Outcome::Sent,
+            0 => return Ok(()),
             // Missing, invalid (40001 is how older applications are told), expired.
             40001 | 40014 | 41001 | 42001 => answer.refused(Retry::NewToken),
             _ => answer.refused_for_good_or_later(),
-        }
+        })
     }
 
     fn token_request(keys: &SendKeys) -> Option<http::Result<ApiRequest>> {
@@ -93,19 +90,19 @@ impl Sender for Wecom {
         Some(ApiRequest::get(&format!("{url}?corpid={id}&corpsecret={secret}")))
     }
 
-    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Outcome> {
+    fn read_token(status: StatusCode, body: &[u8]) -> Result<AccessToken, Rejection> {
         let answer = Answer::read(status, body)?;
         match answer.errcode {
             0 => {}
             // "不合法的secret参数"
             40001 => {
                 let reason = format!("40001: the secret is not the application's; {}", answer.errmsg);
-                return Err(Outcome::refused(reason, Retry::BadCredential));
+                return Err(Rejection::refused(reason, Retry::BadCredential));
             }
             _ => return Err(answer.refused_for_good_or_later()),
         }
         let token = AccessToken::of(answer.access_token, answer.expires_in);
-        token.ok_or_else(|| Outcome::refused("0, but without an access token", Retry::Never))
+        token.ok_or_else(|| Rejection::refused("0, but without an access token", Retry::Never))
     }
 }
 
@@ -130,13 +127,13 @@ struct Answer {
 }
 
 impl Answer {
-    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Outcome> {
+    fn read(status: StatusCode, body: &[u8]) -> Result<Self, Rejection> {
         let answer = serde_json::from_slice(body).ok().filter(|_| status.is_success());
-        answer.ok_or_else(|| Outcome::of_status(status, "WeCom"))
+        answer.ok_or_else(|| Rejection::of_status(status, "WeCom"))
     }
 
     /// For codes that no new token mends.
-    fn refused_for_good_or_later(&self) -> Outcome {
+    fn refused_for_good_or_later(&self) -> Rejection {
         match self.errcode {
             // Called too often in a minute, an hour or a day, which the code does not tell: "按天拦截则被屏蔽一天（自然天） …
             // 按分钟拦截则被屏蔽60秒，按小时拦截则被屏蔽60分钟" (访问频率限制, path/90312). So the shortest is waited for, as often as it
@@ -144,7 +141,7 @@ impl Answer {
             45009 => self.refused(Retry::BotAfter(MINUTE)),
             // Busy; too many calls at the same time, which is over in a moment.
             -1 | 45033 => self.refused(Retry::Backoff),
-            60020 => Outcome::refused(
+            60020 => Rejection::refused(
                 format!("60020: list the egress address under the application's 企业可信IP; {}", self.errmsg),
                 Retry::Never,
             ),
@@ -152,7 +149,7 @@ impl Answer {
         }
     }
 
-    fn refused(&self, retry: Retry) -> Outcome {
-        Outcome::refused(format!("{} {}", self.errcode, self.errmsg), retry)
+    fn refused(&self, retry: Retry) -> Rejection {
+        Rejection::refused(format!("{} {}", self.errcode, self.errmsg), retry)
     }
 }

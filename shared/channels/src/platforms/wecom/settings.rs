@@ -1,8 +1,8 @@
 //! Setting up a self-built application (自建应用).
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys, is_name, is_visible};
 use crate::crypto::envelope::Key;
@@ -10,8 +10,7 @@ use crate::crypto::envelope::Key;
 /// The settings of an application.
 #[derive(Debug)]
 pub struct Settings {
-    token: SecretString,
-    encoding_aes_key: SecretString,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -62,26 +61,17 @@ impl settings::Settings for Settings {
         let token_url = fields.base_url("token_url")?;
         let api_base = fields.base_url("api_base")?;
         Ok(Self {
-            token: token.into(),
-            encoding_aes_key: encoding_aes_key.into(),
+            webhook: WebhookKeys {
+                token: token.into(),
+                encoding_aes_key: encoding_aes_key.into(),
+                corp_id: corp_id.clone(),
+            },
             send: SendKeys { corp_id, agent_id, secret: secret.into(), token_url, api_base },
         })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "token": self.token.expose_secret(),
-            "encoding_aes_key": self.encoding_aes_key.expose_secret(),
-            "corp_id": self.send.corp_id,
-        });
-        let send = json!({
-            "corp_id": self.send.corp_id,
-            "agent_id": self.send.agent_id,
-            "secret": self.send.secret.expose_secret(),
-            "token_url": self.send.token_url,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -15,20 +15,23 @@
 
 use hoopoe_message::{ChannelEvent, Command, Content, Timestamp};
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Address, Whatsapp};
+use crate::contract::settings::exposed;
 use crate::contract::webhook::{Incoming, Moment, Received, Refusal, Request, Webhook, chat, message_id};
 use crate::platforms::meta;
 
 /// What verifies a notification, and what tells that it is for this bot.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct WebhookKeys {
-    app_secret: SecretString,
-    verify_token: SecretString,
-    phone_number_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) app_secret: SecretString,
+    pub(super) phone_number_id: String,
+    #[serde(serialize_with = "exposed")]
+    pub(super) verify_token: SecretString,
 }
 
 impl Webhook for Whatsapp {
@@ -76,14 +79,14 @@ fn read_message(message: Value, business: &str) -> Option<Incoming> {
         if !commanded && !message.replies_to(business) {
             return None;
         }
-        let address = Address::Group(group.clone()).encode();
-        return Some(Incoming { id, chat: chat(&[group, person]), address, sent_at, language: None, content });
+        let (chat, address) = (chat(&[group, person]), Address::Group(group.clone()));
+        return Some(Incoming::new::<Whatsapp>(id, chat, address, content).at(sent_at));
     }
     let address = match phone {
         Some(phone) => Address::Phone(phone.to_owned()),
         None => Address::User(person.to_owned()),
     };
-    Some(Incoming { id, chat: chat(&[person]), address: address.encode(), sent_at, language: None, content })
+    Some(Incoming::new::<Whatsapp>(id, chat(&[person]), address, content).at(sent_at))
 }
 
 /// "A two-letter ISO 3166 country code, a period, and up to 128 alphanumeric characters"; with a parent portfolio

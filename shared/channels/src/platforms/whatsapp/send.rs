@@ -13,13 +13,14 @@ use std::time::Duration;
 use hoopoe_message::{Reply, Timestamp};
 use http::{HeaderMap, StatusCode};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Address, Whatsapp, markup};
-use crate::contract::sender::{
-    ApiRequest, Outcome, Part, Retry, SECOND, Sender, Unrenderable, with_numbered_suggestions,
-};
+use crate::contract::address::address_of;
+use crate::contract::rejection::{CheckRejection, Rejection, Retry, SECOND};
+use crate::contract::sender::{ApiRequest, Part, Sender, Unrenderable, with_numbered_suggestions};
+use crate::contract::settings::exposed;
 use crate::platforms::meta::{self, API_BASE, Fault, label, length};
 use crate::text::split::split;
 
@@ -42,12 +43,13 @@ const PAIR_WINDOW: Duration = Duration::from_secs(6);
 const OPEN_LIST: &str = "☰";
 
 /// What authorises a call.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SendKeys {
+    #[serde(serialize_with = "exposed")]
     pub(super) access_token: SecretString,
-    pub(super) phone_number_id: String,
     #[serde(default)]
     pub(super) api_base: Option<String>,
+    pub(super) phone_number_id: String,
 }
 
 impl Sender for Whatsapp {
@@ -55,7 +57,7 @@ impl Sender for Whatsapp {
 
     /// `messages` takes no key that would make WhatsApp drop a second one, so no part may be repeated.
     fn render(keys: &SendKeys, reply: &Reply, _now: Timestamp) -> Result<Vec<Part>, Unrenderable> {
-        let address: Address = serde_json::from_str(&reply.address).map_err(|_| Unrenderable::Address)?;
+        let address = address_of::<Self>(reply)?;
         let request = |kind: &str, content: Value| keys.request(&address, kind, content);
         let text = |text: &str| {
             let body = markup::literal(text);
@@ -85,7 +87,7 @@ impl Sender for Whatsapp {
         Ok(parts)
     }
 
-    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Rejection> {
         meta::outcome(status, headers, body, of_whatsapp)
     }
 
@@ -94,7 +96,7 @@ impl Sender for Whatsapp {
         Some(meta::check_request(keys.api_base.as_deref(), &keys.phone_number_id, &keys.access_token))
     }
 
-    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    fn read_check(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), CheckRejection> {
         meta::read_check(status, headers, body)
     }
 }

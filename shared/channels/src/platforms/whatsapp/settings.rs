@@ -1,8 +1,6 @@
 //! Setting up a business phone number.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
-
+use super::receive::WebhookKeys;
 use super::send::SendKeys;
 use crate::contract::settings::{self, Fields, InvalidSettings, StoredKeys};
 use crate::platforms::meta::{self, API_BASE};
@@ -10,8 +8,7 @@ use crate::platforms::meta::{self, API_BASE};
 /// The settings of a business phone number.
 #[derive(Debug)]
 pub struct Settings {
-    app_secret: SecretString,
-    verify_token: SecretString,
+    webhook: WebhookKeys,
     send: SendKeys,
 }
 
@@ -41,21 +38,12 @@ impl settings::Settings for Settings {
         let rule = "has to be the Phone number ID under API Setup, which is not the phone number";
         let phone_number_id = fields.digits("phone_number_id", rule, meta::MAX_DIGITS)?;
         let api_base = fields.base_url("api_base")?;
-        Ok(Self { app_secret, verify_token, send: SendKeys { access_token, phone_number_id, api_base } })
+        let webhook = WebhookKeys { app_secret, verify_token, phone_number_id: phone_number_id.clone() };
+        Ok(Self { webhook, send: SendKeys { access_token, phone_number_id, api_base } })
     }
 
     fn keys(&self) -> StoredKeys {
-        let webhook = json!({
-            "app_secret": self.app_secret.expose_secret(),
-            "verify_token": self.verify_token.expose_secret(),
-            "phone_number_id": self.send.phone_number_id,
-        });
-        let send = json!({
-            "access_token": self.send.access_token.expose_secret(),
-            "phone_number_id": self.send.phone_number_id,
-            "api_base": self.send.api_base,
-        });
-        StoredKeys::new(webhook, send)
+        StoredKeys::new(&self.webhook, &self.send)
     }
 
     fn console_steps(&self, webhook_url: &str) -> String {

@@ -25,7 +25,7 @@ pub(crate) fn by_purpose(command: Command) -> Command {
         listed.push('\n');
     }
     let usage = "{about-with-newline}\n{usage-heading} {usage}\n\n";
-    let rest = "Options:\n{options}\n\n`hoopoe help <COMMAND>` says more about one of them, with examples.\n";
+    let rest = "Options:\n{options}\n\nAdd --help to a command for more, with examples.\n";
     command.help_template(format!("{usage}{listed}{rest}"))
 }
 

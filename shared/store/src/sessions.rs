@@ -139,7 +139,9 @@ impl Session {
         } else {
             message.number == self.last + 1
         };
-        let one_is_missing = self.last > 0 && message.number == self.last + 2;
+        // The first number of a conversation is the time of its claim.
+        let is_second = message.previous_at.is_some_and(|first| message.number == first.as_millis() + 1);
+        let one_is_missing = if self.last == 0 { is_second } else { message.number == self.last + 2 };
         let patience = if one_is_missing { gap } else { gap + COMES_BACK };
         if follows || waited.min(now.since(self.moved_at)) >= patience { Place::Next } else { Place::Early }
     }

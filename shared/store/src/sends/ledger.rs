@@ -29,6 +29,7 @@ const NOBODY: u32 = 0;
 const MAX_OPEN: usize = 4;
 const MAX_RANGES: usize = 4;
 const MAX_DEAD_IN_PART: usize = 4;
+const MAX_LEFT: usize = 4;
 
 /// The sends of a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,10 @@ pub(super) struct Rest {
     /// whether the platform may have that one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dead_in_part: Vec<(u64, usize, bool)>,
+    /// Replies that were begun and whose entry made room for others: the number, and the next part, which the platform may
+    /// have. They still stand in the queue.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left: Vec<(u64, usize)>,
     /// Of numbers below this one it is not known any more what was passed over or given up.
     #[serde(skip_serializing_if = "is_zero")]
     known_from: u64,
@@ -120,6 +125,10 @@ enum Standing {
     Dead {
         part: usize,
         in_doubt: bool,
+    },
+    /// It was begun and not settled, with so many parts sent, and perhaps the next one.
+    Left {
+        part: usize,
     },
     /// What became of it is not known any more.
     Forgotten,
@@ -211,10 +220,10 @@ impl Ledger {
         }
         match self.standing(number) {
             Standing::Sent | Standing::Dead { .. } => return Change::Keep(Begin::Settled),
-            Standing::Forgotten => {
-                let entry = Entry { in_doubt: true, repeatable_until: None, ..Entry::first(number, by).0 };
-                self.open.push(entry);
-                return Change::Write(Begin::Unknown(entry.attempt()));
+            Standing::Forgotten => return Change::Write(self.doubt(number, 0, by)),
+            Standing::Left { part } => {
+                self.rest.left.retain(|(left, _)| *left != number);
+                return Change::Write(self.doubt(number, part, by));
             }
             Standing::New => {}
         }
@@ -225,6 +234,14 @@ impl Ledger {
         self.make_room(number, by.now);
         self.open.push(entry);
         Change::Write(Begin::Send(attempt))
+    }
+
+    /// Begins a reply again of which the platform may have the part at which it begins.
+    fn doubt(&mut self, number: u64, part: usize, by: &Beginning) -> Begin {
+        let entry = Entry { part, in_doubt: true, repeatable_until: None, ..Entry::first(number, by).0 };
+        self.make_room(number, by.now);
+        self.open.push(entry);
+        Begin::Unknown(entry.attempt())
     }
 
     /// How long a reply that is new waits for those before it, before it looks again; `None` where its turn has come.
@@ -271,12 +288,17 @@ impl Ledger {
     pub(super) fn hold(&mut self, number: u64, until: Timestamp, now: Timestamp) -> Change<()> {
         if let Some(entry) = self.open.iter_mut().find(|entry| entry.number == number) {
             if entry.state == State::Sending {
-                return Change::Keep(());
+                if now < entry.until {
+                    return Change::Keep(());
+                }
+                // Its function has ended.
+                entry.state = State::Waiting;
+                entry.in_doubt = true;
             }
             entry.until = until;
             return Change::Write(());
         }
-        if matches!(self.standing(number), Standing::Sent | Standing::Dead { .. }) {
+        if matches!(self.standing(number), Standing::Sent | Standing::Dead { .. } | Standing::Left { .. }) {
             return Change::Keep(());
         }
         self.make_room(number, now);
@@ -294,6 +316,9 @@ impl Ledger {
         }
         if let Some(&(_, part, in_doubt)) = self.rest.dead_in_part.iter().find(|(dead, ..)| *dead == number) {
             return Standing::Dead { part, in_doubt };
+        }
+        if let Some(&(_, part)) = self.rest.left.iter().find(|(left, _)| *left == number) {
+            return Standing::Left { part };
         }
         let passed = self.last.is_some_and(|last| number <= last) && !self.rest.missed.contains(number);
         match (passed, number < self.rest.known_from) {
@@ -316,9 +341,8 @@ impl Ledger {
             return;
         };
         let Entry { number, state, part, in_doubt, .. } = self.open.remove(stale);
-        let in_doubt = in_doubt || state == State::Sending;
-        if part > 0 || in_doubt {
-            self.rest.dead_in_part.push((number, part, in_doubt));
+        if part > 0 || in_doubt || state == State::Sending {
+            self.rest.left.push((number, part));
         } else if self.last.is_some_and(|last| number <= last) {
             self.rest.missed.insert(number, number);
         }
@@ -336,6 +360,7 @@ impl Ledger {
         self.at = now;
         self.open.retain(|entry| entry.number != number);
         self.rest.missed.remove(number);
+        self.rest.left.retain(|(left, _)| *left != number);
         match self.last {
             Some(last) if number <= last => {}
             last => {
@@ -378,6 +403,7 @@ impl Ledger {
         let (part, in_doubt) = match self.standing(number) {
             Standing::Sent => return Change::Keep(Revival::Sent),
             Standing::Dead { part, in_doubt } => (part, in_doubt),
+            Standing::Left { part } => (part, true),
             Standing::Forgotten => (0, true),
             // Never begun, or revived before; or its record has expired.
             Standing::New if now.since(reply.created_at) < LIFETIME || even_in_doubt => {
@@ -390,6 +416,7 @@ impl Ledger {
         }
         self.rest.dead.remove(number);
         self.rest.dead_in_part.retain(|(dead, ..)| *dead != number);
+        self.rest.left.retain(|(left, _)| *left != number);
         if part == 0 {
             // As one that was passed over: it can be begun, and needs no entry for that.
             self.rest.missed.insert(number, number);
@@ -455,6 +482,10 @@ impl Rest {
     fn bound(&mut self) {
         while self.dead_in_part.len() > MAX_DEAD_IN_PART {
             let (dropped, ..) = self.dead_in_part.remove(0);
+            self.known_from = self.known_from.max(dropped + 1);
+        }
+        while self.left.len() > MAX_LEFT {
+            let (dropped, _) = self.left.remove(0);
             self.known_from = self.known_from.max(dropped + 1);
         }
         for numbers in [&mut self.missed, &mut self.dead] {

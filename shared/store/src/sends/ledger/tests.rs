@@ -175,6 +175,32 @@ fn a_reply_whose_entry_made_room_is_sent_on_request() {
     assert!(matches!(ledger.begun(&reply(1, None), &by(2, 6001, 0)), Begin::Send(_)));
 }
 
+/// It is not settled: it may still stand in the queue, and nobody else has made a dead letter of it.
+#[test]
+fn a_reply_whose_entry_made_room_is_in_doubt_when_it_comes_after_all() {
+    let mut ledger = Ledger::default();
+    ledger.begun(&reply(1, None), &by(1, 100, 0));
+    for number in 2..=5 {
+        let later = 100 + 1000 * number;
+        assert!(matches!(ledger.begun(&reply(number, None), &by(1, later, 0)), Begin::Send(_)), "{number}");
+    }
+    assert!(matches!(ledger.begun(&reply(1, None), &by(2, 6000, 0)), Begin::Unknown(_)));
+    ledger.settle(&reply(1, None), Some((0, true)), Timestamp::from_secs(6001));
+    assert_eq!(ledger.begun(&reply(1, None), &by(3, 6002, 0)), Begin::Settled);
+}
+
+/// Its function was ended, and then it waits for its bot's quota: those after it wait too, however long that is.
+#[test]
+fn a_reply_in_doubt_that_waits_holds_back_those_after_it() {
+    let mut ledger = Ledger::default();
+    ledger.begun(&reply(1, None), &by(1, 100, 0));
+    assert!(matches!(ledger.hold(1, Timestamp::from_secs(120), Timestamp::from_secs(110)), Change::Keep(())));
+    assert!(matches!(ledger.hold(1, Timestamp::from_secs(500), Timestamp::from_secs(200)), Change::Write(())));
+    let next = reply(2, Some(1));
+    assert!(matches!(ledger.clone().begun(&next, &by(2, 450, 300_000)), Begin::Wait(_)));
+    assert!(matches!(ledger.begun(&reply(1, None), &by(2, 500, 0)), Begin::Unknown(_)));
+}
+
 /// A hundred replies of one conversation, after the platform's outage.
 #[test]
 fn many_dead_replies_get_a_new_life_in_one_kilobyte() {

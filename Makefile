@@ -74,6 +74,11 @@ world: ## Try the message path in a hostile world (SEED=n for one history to rea
 write-units: ## Count what a message costs in DynamoDB's write units, on each channel and in a long conversation.
 	@cargo run --locked --quiet --package world --bin write-units
 
+# FAULT=name plays one of tests/world/faults, HISTORIES=n as many at most for each.
+.PHONY: world-faults
+world-faults: ## Put faults back into the message path and show which history finds each (FAULT=name, HISTORIES=n).
+	@tests/world/faults/run $(FAULT) $(if $(HISTORIES),--histories $(HISTORIES))
+
 .PHONY: test-stack
 test-stack: $(HOOPOE)
 	@$(HOOPOE) --state $(TEST_STATE) up

@@ -69,6 +69,18 @@ mod tests {
     }
 
     #[test]
+    fn what_only_an_operator_can_change_is_told_apart_from_what_passes() {
+        let refused = |code| Refusal::service_error(ErrorMetadata::builder().code(code).build(), "a response");
+        for code in ["AccessDeniedException", "ResourceNotFoundException", "ValidationException", "QueueDoesNotExist"] {
+            assert!(needs_operator(&refused(code)), "{code}");
+        }
+        for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"] {
+            assert!(!needs_operator(&refused(code)), "{code}");
+        }
+        assert!(!needs_operator(&Refusal::timeout_error(std::io::Error::other("after 1.5 s"))));
+    }
+
+    #[test]
     fn a_response_that_cannot_be_read_is_not_quoted() {
         let error = Refusal::response_error(std::io::Error::other("truncated"), "the response with a secret");
         assert_eq!(cause(&error), "response error: truncated");

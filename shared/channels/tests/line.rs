@@ -271,6 +271,9 @@ fn a_reply_token_is_tried_for_fifty_seconds_and_only_with_the_first_part() {
         (&early[0]["fallback"]["body"], &early[0]["fallback"]["headers"]),
         (&late[0]["body"], &late[0]["headers"])
     );
+    let first = Line::render(&send_keys(), &reply, NOW).expect("an address of this channel").remove(0);
+    assert_eq!(first.repeatable_for, None);
+    assert!(first.fallback_repeatable_for.is_some(), "a push carries its key also where it replaces a refused token");
     assert_eq!(early[1], late[1]);
     assert_ne!(late[0]["headers"]["x-line-retry-key"], late[1]["headers"]["x-line-retry-key"]);
     let messages = |part: &Value| part["body"]["messages"].as_array().expect("messages").clone();

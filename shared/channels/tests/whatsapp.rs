@@ -51,6 +51,20 @@ fn every_kind_of_notification_is_read() {
 }
 
 #[test]
+fn a_message_that_cannot_be_read_does_not_hold_up_those_that_came_along() {
+    let good = json!({"from": "15551230001", "id": "wamid.1", "timestamp": "1767225600", "type": "text", "text": {"body": "hi"}});
+    let bad = [json!(7), json!({"type": "text"}), json!({"id": "", "type": "text", "text": {"body": 7}})];
+    let value = json!({
+        "metadata": {"display_phone_number": "15550000001", "phone_number_id": "106540000000001"},
+        "messages": [bad[0], good, bad[1], bad[2]],
+    });
+    let changes = json!([{"field": "messages", "value": value}]);
+    let body = json!({"object": "whatsapp_business_account", "entry": [{"id": "1", "changes": changes}]}).to_string();
+    let received = receive(body.as_bytes()).expect("one of them can be read");
+    assert_eq!((received.messages.len(), received.ignored), (1, 3));
+}
+
+#[test]
 fn signatures_of_others_are_accepted() {
     for vector in vectors("whatsapp") {
         let keys = json!({

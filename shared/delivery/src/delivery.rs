@@ -273,3 +273,6 @@ fn concurrency(environment: Environment) -> Result<Option<NonZeroU32>, Environme
         Some(_) => environment.parsed(NAME).map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests;

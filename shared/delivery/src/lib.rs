@@ -16,6 +16,8 @@
 
 mod api;
 pub mod delivery;
+#[cfg(test)]
+mod fake;
 pub mod http;
 mod passage;
 pub mod retry;

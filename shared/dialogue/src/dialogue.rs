@@ -365,3 +365,6 @@ fn by_conversation(waiting: Vec<Waiting>) -> Vec<Vec<Waiting>> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests;

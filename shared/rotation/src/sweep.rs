@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use hoopoe_channels::{Platform, Settings, with_platform};
 use hoopoe_keyring::{History, KeyName, KeyringError, Move, State, Stored, Version};
 use hoopoe_message::{BotId, Channel, Timestamp};
@@ -13,6 +14,9 @@ use crate::platforms::Platforms;
 use crate::rotation::{Ledger, RotationError, is_automatic, rotate};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// So many keys are rotated at the same time: a platform that hangs keeps its key for a minute, and the function has five.
+const SIDE_BY_SIDE: usize = 8;
 
 /// The operator's choices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +68,8 @@ pub struct Swept {
     pub failed: usize,
 }
 
-/// Does what is due. A key that makes trouble does not keep the others waiting; its trouble stands in the log.
+/// Does what is due: notices first, then rotations, those of the oldest keys first and some side by side. A key that makes
+/// trouble does not keep the others waiting; its trouble stands in the log.
 ///
 /// # Errors
 ///
@@ -78,6 +83,7 @@ pub async fn sweep<N: Notify>(
 ) -> Result<Swept, KeyringError> {
     let mut swept = Swept::default();
     let mut aged: BTreeMap<(Channel, BotId), Vec<(KeyName, u32)>> = BTreeMap::new();
+    let mut due_for_rotation: Vec<(Timestamp, KeyName)> = Vec::new();
     for Stored { key, history } in ledger.list().await? {
         if let Err(error) = tend(ledger, operator, policy, &key, &history, now, &mut swept).await {
             swept.failed += 1;
@@ -87,16 +93,7 @@ pub async fn sweep<N: Notify>(
         let age = now.since(current.created_at);
         if is_automatic(&key) {
             if history.pending().is_some() || age >= policy.rotate_after {
-                match rotate(ledger, platforms, &key).await {
-                    Ok(version) => {
-                        swept.rotated += 1;
-                        tracing::info!(%key, version, "a key was rotated");
-                    }
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::error!(%key, %error, "a key cannot be rotated");
-                    }
-                }
+                due_for_rotation.push((current.created_at, key));
             }
         } else if history.pending().is_none() && !current.watched && has_secrets(key.channel) {
             let days = u32::try_from(age.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX);
@@ -115,6 +112,24 @@ pub async fn sweep<N: Notify>(
                     swept.failed += 1;
                     tracing::error!(%key, %error, "a notice cannot be noted");
                 }
+            }
+        }
+    }
+    due_for_rotation.sort_by_key(|(created_at, _)| *created_at);
+    let rotations = due_for_rotation.into_iter().map(|(_, key)| async move {
+        let rotated = rotate(ledger, platforms, &key).await;
+        (key, rotated)
+    });
+    let mut rotations = std::pin::pin!(stream::iter(rotations).buffer_unordered(SIDE_BY_SIDE));
+    while let Some((key, rotated)) = rotations.next().await {
+        match rotated {
+            Ok(version) => {
+                swept.rotated += 1;
+                tracing::info!(%key, version, "a key was rotated");
+            }
+            Err(error) => {
+                swept.failed += 1;
+                tracing::error!(%key, %error, "a key cannot be rotated");
             }
         }
     }

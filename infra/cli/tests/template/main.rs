@@ -16,7 +16,7 @@ use yaml::{statements, target, texts};
 /// Lambda's own advice: the queue hides a message for six times as long as the function may take.
 const VISIBILITY_FACTOR: u64 = 6;
 
-const RULES: [fn(&Template) -> Vec<String>; 18] = [
+const RULES: [fn(&Template) -> Vec<String>; 19] = [
     queues_hide_messages_long_enough,
     queues_have_dead_letters,
     mappings_report_partial_failures,
@@ -33,6 +33,7 @@ const RULES: [fn(&Template) -> Vec<String>; 18] = [
     operation::a_new_account_can_run_it,
     operation::reservations_cover_the_mappings,
     operation::loops_that_are_meant_are_allowed,
+    operation::a_watch_outlives_what_the_key_before_has_signed,
     operation::a_standstill_is_told,
     operation::alarms_read_what_is_measured,
 ];

@@ -1,5 +1,8 @@
 //! Rules on what the functions may use of the account, and on what its operator is told.
 
+use std::time::Duration;
+
+use hoopoe_channels::webchat::token::LIFETIME;
 use hoopoe_telemetry::metrics;
 use serde_yaml_ng::Value;
 
@@ -95,6 +98,18 @@ pub(crate) fn loops_that_are_meant_are_allowed(template: &Template) -> Vec<Strin
         }
     }
     faults
+}
+
+/// While a new key is watched, the web chat takes tokens that the one before has signed. Such a token is good for a day, and
+/// whoever used one within the last hour makes the new key doubtful.
+pub(crate) fn a_watch_outlives_what_the_key_before_has_signed(template: &Template) -> Vec<String> {
+    let hours = |time: Duration| time.as_secs().div_ceil(3600);
+    let watched = template.0["Parameters"]["KeyWatchHours"]["Default"].as_u64().unwrap_or(0);
+    let needed = hours(LIFETIME) + 2;
+    if watched >= needed {
+        return Vec::new();
+    }
+    vec![format!("KeyWatchHours is {watched}; tokens of the web chat need {needed}")]
 }
 
 /// Each queue that waits, each letter that died, functions that fail, are refused, or answer with 5xx: all are told, by few
@@ -223,6 +238,13 @@ fn a_reservation_that_is_too_small_for_its_mapping_is_found() {
     });
     broken(rule, |template| {
         template.event("deliverFunction", "Outbound").remove("ScalingConfig");
+    });
+}
+
+#[test]
+fn a_watch_that_ends_before_the_web_chats_tokens_is_found() {
+    broken(a_watch_outlives_what_the_key_before_has_signed, |template| {
+        template.0["Parameters"]["KeyWatchHours"]["Default"] = 24.into();
     });
 }
 

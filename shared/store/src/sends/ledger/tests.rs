@@ -124,6 +124,18 @@ fn what_is_tried_again_holds_back_the_ones_after_it_and_its_own_copies() {
     assert!(matches!(ledger.begun(&reply(3, Some(2)), &by(3, gone, 60_000)), Begin::Send(_)));
 }
 
+/// The parts of a long answer may take a while each, and no reply stands between them.
+#[test]
+fn what_is_being_sent_holds_back_the_ones_after_it_however_long_it_takes() {
+    let mut ledger = Ledger::default().sent(1, None);
+    ledger.begun(&reply(2, Some(1)), &by(1, 100, 0));
+    for (number, after) in [(3, Some(2)), (4, None)] {
+        assert!(matches!(ledger.begun(&reply(number, after), &by(2, 129, 29_000)), Begin::Wait(_)), "{number}");
+    }
+    ledger.settle(&reply(2, Some(1)), None, Timestamp::from_secs(129));
+    assert!(matches!(ledger.begun(&reply(3, Some(2)), &by(2, 129, 29_000)), Begin::Send(_)));
+}
+
 #[test]
 fn a_reply_that_is_held_holds_back_the_ones_after_it() {
     let mut ledger = Ledger::default().sent(1, None);

@@ -47,7 +47,7 @@ async fn sessions_of_a_batch_are_one_request_and_a_stale_one_alone_conflicts() {
     let expired = read(&sessions, &names, later).await;
     let written = write(&sessions, &conversations, &expired, 3, later).await;
     assert!(written.iter().all(Result::is_ok), "an expired session is replaced: {written:?}");
-    assert_eq!(calls.take().len(), 2 + CONVERSATIONS, "an insert does not replace, the single calls do");
+    assert_eq!(calls.take(), ["BatchGetItem", "BatchExecuteStatement"], "also where the old items still stand");
 
     let one = read(&sessions, &names[..1], later).await;
     assert!(write(&sessions, &conversations[..1], &one, 4, later).await[0].is_ok());
@@ -64,18 +64,20 @@ async fn sends_of_a_batch_are_begun_and_settled_together_and_each_once() {
         conversations.iter().map(|conversation| reply(conversation, number, after)).collect()
     };
 
-    let first = replies(1, None);
+    // The first number of a conversation is the time of its claim.
+    let number = Timestamp::now().as_millis();
+    let first = replies(number, None);
     let attempts = begin(&sends, &first).await;
     assert_eq!(calls.take(), ["BatchExecuteStatement"]);
     settle(&sends, &first, &attempts).await;
     assert_eq!(calls.take(), ["BatchExecuteStatement"]);
 
     // One is not settled when the replies after it come.
-    let second = replies(2, Some(1));
+    let second = replies(number + 1, Some(number));
     let attempts = begin(&sends, &second).await;
     calls.take();
     settle(&sends, &second[1..], &attempts[1..]).await;
-    let third = replies(3, Some(2));
+    let third = replies(number + 2, Some(number + 1));
     calls.take();
     let begun = join_all(third.iter().map(|reply| sends.begin(reply, departure(), Timestamp::now()))).await;
     for (index, begun) in begun.into_iter().enumerate() {
@@ -168,6 +170,7 @@ fn message(conversation: &Conversation, number: u64) -> InboundMessage {
     }
 }
 
+/// The reply to a message of this number, which is the time of its claim where it is the conversation's first.
 fn reply(conversation: &Conversation, number: u64, after: Option<u64>) -> Reply {
     Reply {
         id: id(number),
@@ -177,7 +180,7 @@ fn reply(conversation: &Conversation, number: u64, after: Option<u64>) -> Reply 
         after,
         complete: true,
         pending_until: None,
-        received_at: Timestamp::now(),
+        received_at: Timestamp::from_millis(number),
         created_at: Timestamp::now(),
         text: "hello".into(),
         suggestions: vec![],

@@ -370,8 +370,8 @@ async fn the_schedule_rotates_what_it_can_and_tells_of_the_rest_once() {
     assert_eq!(bot.post_with(&update, &telegram.secret()).await, StatusCode::OK);
     assert!(states(&stack, &bot.name).await.contains(&state("webhook", 2, "current")));
 
-    // Used, and a day later: the old version is not accepted any more. A month later it is gone.
-    scheduled.age(&webhook, 2, "since", 25).await;
+    // Used, and when it has been watched for long enough: the old version is not accepted any more. A month later it is gone.
+    scheduled.age(&webhook, 2, "since", 27).await;
     scheduled.run().await;
     let row = |version: u64, all: Vec<Value>| {
         all.into_iter().find(|row| row["purpose"] == "webhook" && row["version"] == version)

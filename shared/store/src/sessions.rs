@@ -118,7 +118,7 @@ impl Session {
     /// Where a message stands. One that is early is waited for until it has `waited` for `gap`, counted from when it was
     /// first taken out of the queue, and from when the conversation last moved: those that waited for the same message come
     /// back in any order. What is missing before it then failed before the queue. Where more than one may be missing, one
-    /// of them may be waiting for the others, and is let go first: it has [`COMES_BACK`] for that.
+    /// of them may be waiting for the others, and is let go first: it has two seconds for that.
     ///
     /// A session lasts for `lifetime` after each message. So where there is none, and the message before this one came
     /// within that time, that one is still on its way; and where it is older, it was handled.
